@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import math
 import os
 import re
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sbert_repro import locks
 from sbert_repro.errors import UserError
+from sbert_repro.files import unwritable
 from sbert_repro.provenance import provenance
 
 __all__ = ["SCHEMA", "Ledger", "provenance"]
@@ -32,7 +32,6 @@ _REQUIRED = ("kind", "settings", "scores", "seed")
 _KEY = re.compile(r"[0-9A-Za-z_-]{4,64}")
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _log = logging.getLogger(__name__)
-_held: set[int] = set()
 
 
 class Ledger:
@@ -58,7 +57,7 @@ class Ledger:
             UserError: the key holds anything that is no key, such as a path.
         """
         if not _KEY.fullmatch(key):
-            raise UserError(f"{key!r} is no run key; expected 16 letters and digits as in {self.root}")
+            raise UserError(f"{key!r} is no run key; expected 16 hex digits as in {self.root}")
         return self.root / key
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -144,19 +143,8 @@ class Ledger:
         Raises:
             UserError: the folder cannot be written or its file system knows no locks.
         """
-        path = self.root / ".locks" / self.folder(key).name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
-        _held.add(handle)
-        try:
-            _acquire(handle, path)
+        with locks.hold(self.root / ".locks" / self.folder(key).name, f"run {key}"):
             yield
-        finally:
-            _held.discard(handle)
-            os.close(handle)
 
     def _write(self, folder: Path, record: dict[str, Any]) -> bool:
         """Put the finished file in place in one step; False when another process was first."""
@@ -164,14 +152,14 @@ class Ledger:
         temporary: Path | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile("wb", dir=folder, delete=False) as file:
                 temporary = Path(file.name)
-                file.write(text + "\n")
+                file.write(f"{text}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
             return _place(temporary, folder / "record.json")
         except OSError as error:
-            raise UserError(f"{folder / 'record.json'}: not written ({error.strerror})") from error
+            raise unwritable(folder / "record.json", error) from error
         finally:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
@@ -215,33 +203,8 @@ def _set_aside(path: Path, text: bytes) -> None:
         _log.warning("%s: not a whole record and not movable (%s)", path, error.strerror)
 
 
-def _acquire(handle: int, path: Path) -> None:
-    """Take the lock on an open file, naming the process that holds it when there is one."""
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
-            _log.warning("run %s is being worked on by %s; waiting for it", path.name, owner)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
-
-
-def _leave_locks_to_parent() -> None:
-    """A forked worker that outlives its parent must not keep the parent's locks."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_leave_locks_to_parent)
-
-
 def _plain(value: Any) -> Any:
-    """The value as JSON would give it back: numpy scalars as numbers, NaN as null, tuples as lists."""
+    """The value as JSON would give it back: numpy numbers plain, NaN null, tuples lists."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

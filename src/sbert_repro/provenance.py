@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from sbert_repro.files import sha256_of
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, when the package runs from one (an installed copy has no git state and no lock)."""
@@ -68,7 +69,7 @@ def hardware() -> dict[str, Any]:
     """CPU model, usable cores, RAM in GiB and the names of the GPUs this process may use."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": _cores(),
         "ram_gib": _ram_gib(),
         "gpus": _gpus(),
     }
@@ -87,14 +88,16 @@ def versions() -> dict[str, str | None]:
 
 def _output(command: list[str]) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(  # noqa: S603 - fixed commands, no user input
+            command, capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
 def _lock_sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256_of(path) if path.is_file() else None
 
 
 def _cpu_model() -> str | None:
@@ -104,6 +107,12 @@ def _cpu_model() -> str | None:
         return platform.processor() or None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _ram_gib() -> float | None:
