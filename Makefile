@@ -1,0 +1,62 @@
+# `make` alone lists the targets. Every target builds the environment first when it is missing.
+PROFILE ?= paper
+LAUNCHER ?= local
+ARGS ?=
+PYTHON ?= python3
+
+RUN := .venv/bin/python
+BUILT := .venv/.built
+TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
+
+.PHONY: help setup demo test lint lock data verify-data reproduce-all clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*## /  make \1	/p' Makefile | expand -t 24
+	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  ARGS=\"hydra overrides\""
+
+setup: $(BUILT)  ## build .venv from requirements.lock
+
+$(BUILT): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on this machine: install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "error: $(PYTHON) is %d.%d, 3.11 or newer is needed: make setup PYTHON=python3.11" % v[:2])'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module: install it (on Debian: apt install python3-venv)"; exit 1; }
+	@echo "building .venv: a few minutes and a few GB the first time"
+	@$(PYTHON) -m venv .venv
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## every table on made-up data with a tiny model, in minutes, without a network
+	@$(MAKE) --no-print-directory reproduce-all PROFILE=demo
+	@echo "The demo's tables (synthetic data, not the paper's) lie in results/demo/:"
+	@ls results/demo/*.md
+
+test: setup  ## the tests: no network, no GPU
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -n 2 $(ARGS)
+
+lint: setup  ## style, types, docstrings, spelling
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@.venv/bin/pydoclint --quiet src scripts train.py
+	@.venv/bin/codespell
+
+lock: setup  ## resolve requirements.in into requirements.lock again
+	@$(RUN) scripts/lock.py
+
+data: setup  ## download the data sets into the data root
+	@$(RUN) scripts/download.py $(ARGS)
+
+verify-data: setup  ## rows found against rows expected
+	@$(RUN) scripts/verify_data.py $(ARGS)
+
+table-%: setup  ## one table of the paper, such as table-1
+	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)
+
+reproduce-all: $(TABLES:configs/tables/table_%.yaml=table-%)  ## every table that has a file in configs/tables
+
+clean:  ## remove caches; keeps .venv, data and results
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build outputs multirun
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,120 @@
+"""What every test may ask for: the real data and models when they are at hand, and two tiny ones made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before torch and the Hub's client are imported: they read them once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WORDS = (
+    "a the one two three man woman child dog cat bird is are was not plays runs eats sings sleeps reads "
+    "rides guitar piano ball book horse bike park street house kitchen in on at with and happy big small "
+    "red green blue quickly slowly no nobody outside inside"
+)
+
+
+def _folder(variable: str, beside: str) -> Path:
+    """The folder that `variable` names, or shared/<beside> next to the repository, or a skipped test."""
+    chosen = os.environ.get(variable)
+    folder = Path(chosen) if chosen else REPOSITORY.parent / "shared" / beside
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set {variable}")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The real data sets, in the project's own layout."""
+    return _folder("SBERT_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def models_root() -> Path:
+    """The folder of real pre-trained models."""
+    return _folder("SBERT_MODELS", "models")
+
+
+@pytest.fixture(scope="session")
+def minilm(models_root: Path) -> Path:
+    """all-MiniLM-L6-v2, the oracle of the evaluation."""
+    folder = models_root / "all-MiniLM-L6-v2"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 2 layers, width 32, 64 positions, with a word-piece tokenizer that falls back on letters."""
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = dict.fromkeys([*special, *WORDS.split(), *letters, *(f"##{c}" for c in letters)])
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    _save(BertModel(BertConfig(vocab_size=len(vocabulary), **_shape(positions=64))), folder)
+    BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=64).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random RoBERTa of 2 layers, width 32, 64 usable positions, pad id 1, with a byte-level BPE tokenizer."""
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-roberta"
+    vocabulary, merges = _byte_pairs(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    # RoBERTa counts positions from pad id + 1, so two of them are never used.
+    config = RobertaConfig(vocab_size=len(vocabulary), pad_token_id=1, **_shape(positions=66))
+    _save(RobertaModel(config), folder)
+    RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=64).save_pretrained(folder)
+    return folder
+
+
+def _shape(*, positions: int) -> dict[str, int]:
+    return {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": positions,
+    }
+
+
+def _save(model, folder: Path) -> None:
+    """Saves with weights that depend on nothing but their shapes, so that a failing test fails again."""
+    import torch
+
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "LayerNorm" not in name:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.2)
+    model.save_pretrained(folder, safe_serialization=True)
+
+
+def _byte_pairs(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A byte-level BPE vocabulary and its merges, learnt from WORDS."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([WORDS], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(pair) for pair in model["merges"]]
