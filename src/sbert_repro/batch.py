@@ -1,0 +1,86 @@
+"""What travels between the parts of the model, and the letters for its shapes.
+
+Glossary, used in every docstring of this package:
+
+* ``B`` examples in a batch,
+* ``k`` sentences in an example: 2 (a pair u, v) or 3 (anchor, positive, negative),
+* ``N`` sentences (``N = k · B`` in training),
+* ``T`` word pieces of the longest sentence at hand,
+* ``D`` width of the token states and, with one pooling, of a sentence vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Word pieces of ``N`` sentences, padded at the right to the longest of them.
+
+    Attributes:
+        ids: Word-piece ids ``[N, T]``, int64.
+        mask: ``True`` where a word piece stands, ``False`` on padding; ``[N, T]``, bool.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """Give the same tokens on another device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            Tokens: On that device.
+        """
+        return Tokens(
+            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``B`` training examples of ``k`` sentences, ready for one pass through the backbone.
+
+    The siamese network of Figure 1 has tied weights, so all ``k · B`` sentences go through it at
+    once: all first sentences, then all second ones, and for triplets all third ones.
+
+    Attributes:
+        tokens: ``k · B`` sentences, column after column.
+        columns: ``k``.
+        target: Class ids (int64) or gold scores in 0..1 (float32), ``[B]``; ``None`` for triplets.
+        rows: Row numbers in the data set ``[B]``, int64, so that an error can name them.
+    """
+
+    tokens: Tokens
+    columns: int
+    target: Tensor | None
+    rows: Tensor
+
+    def split(self, embeddings: Tensor) -> tuple[Tensor, ...]:
+        """Take the vectors of all sentences apart into u, v (and the third).
+
+        Args:
+            embeddings: Sentence vectors ``[k · B, D]`` in the order of ``tokens``.
+
+        Returns:
+            tuple[Tensor, ...]: ``k`` tensors ``[B, D]``.
+        """
+        return embeddings.chunk(self.columns)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Give the same batch on another device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            Batch: On that device.
+        """
+        target = None if self.target is None else self.target.to(device, non_blocking=True)
+        return Batch(self.tokens.to(device), self.columns, target, self.rows)

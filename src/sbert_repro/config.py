@@ -1,0 +1,212 @@
+"""The typed root of every command's options, and what a configuration is by content.
+
+``configs/`` holds one visible YAML file an option; this file holds the types behind them. Options
+of a group that name a ``_target_`` are checked against that class's own signature
+(`sbert_repro.composition.check`), so a misspelt key or a wrong type is refused when the command
+starts, not after an hour of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+"""Where the visible options lie: ``configs/`` of the repository."""
+
+
+class Checkpoint(Enum):
+    """Which weights a run keeps: those of its best dev score (the authors' code) or its last."""
+
+    best_dev = "best_dev"
+    last = "last"
+
+
+class Precision(Enum):
+    """Number format of the matrix products; master weights are fp32 in both."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Decay(Enum):
+    """Learning rate after the warm-up: down to 0 in a line (the authors' code) or constant."""
+
+    linear = "linear"
+    constant = "constant"
+
+
+class WandbMode(Enum):
+    """``auto``: online when logged in or WANDB_MODE says so, otherwise offline."""
+
+    auto = "auto"
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+@dataclass
+class DataConfig:
+    """Which rows a run trains on and which it watches; one file a data set in ``configs/data``."""
+
+    name: str = MISSING
+    split: str = "train"
+    limit: int | None = None
+    allow_partial: bool = False
+    epochs: int = 1
+    max_length: int = 128
+    dev: str = "stsb"
+    dev_split: str = "dev"
+    dev_limit: int | None = None
+
+
+@dataclass
+class TrainerConfig:
+    """How the optimizer is driven; section 3.1 of the paper where it says so."""
+
+    epochs: int = MISSING
+    max_steps: int | None = None
+    batch_size: int = 16
+    precision: Precision = Precision.fp32
+    warmup: float = 0.1
+    decay: Decay = Decay.linear
+    max_grad_norm: float | None = 1.0
+    evaluate_every: int = 1000
+    save_every: int = 500
+    accelerator: str = "auto"
+    progress: bool = True
+
+
+@dataclass
+class ProfileConfig:
+    """What kind of run this is: paper, lite (real but small) or demo (synthetic)."""
+
+    name: str = MISSING
+    banner: str = ""
+    limits: dict[str, int] = field(default_factory=dict)
+    stand_ins: dict[str, str] = field(default_factory=dict)
+    max_seeds: int = 10
+
+
+@dataclass
+class PathsConfig:
+    """Where things lie; relative paths count from the folder the command is started in."""
+
+    data: str = "${sbert_find:SBERT_DATA,data}"
+    models: str = "${sbert_find:SBERT_MODELS,models}"
+    results: str = "results"
+    cache: str = ".cache"
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases."""
+
+    project: str = "sbert_repro"
+    mode: WandbMode = WandbMode.auto
+
+
+@dataclass
+class TrainConfig:
+    """Root of ``python train.py``; the groups are typed by the classes they name."""
+
+    encoder: Any = MISSING
+    pooling: Any = MISSING
+    concatenation: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    data: DataConfig = field(default_factory=DataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    checkpoint: Checkpoint = Checkpoint.best_dev
+    seed: int = MISSING
+    parent: list[str] | None = None
+    evaluate: list[str] = field(default_factory=list)
+    prepare: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of the commands that use a finished encoder: evaluate, encode, search."""
+
+    encoder: Any = MISSING
+    pooling: Any = MISSING
+    data: DataConfig = field(default_factory=lambda: DataConfig(name="evaluation"))
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    prepare: list[Any] = field(default_factory=list)
+    task: str = MISSING
+    output: str | None = None
+    precision: Precision = Precision.fp32
+    progress: bool = True
+
+
+def _find(variable: str, folder: str) -> str:
+    """Name a root: the environment's, else ``folder`` here, else ``../shared/folder`` if it is."""
+    import os  # the environment is read when an option is resolved, never when this is imported
+
+    named = os.environ.get(variable)
+    shared = Path("..") / "shared" / folder
+    return named or (str(shared) if shared.is_dir() and not Path(folder).is_dir() else folder)
+
+
+OmegaConf.register_new_resolver("sbert_find", _find, replace=True)
+_STORE = ConfigStore.instance()
+_STORE.store(name="train_schema", node=TrainConfig)
+_STORE.store(name="evaluate_schema", node=EvaluateConfig)
+
+
+def plain(value: Any) -> Any:
+    """Turn a configuration into JSON's types: interpolations resolved, enums by their name.
+
+    Args:
+        value: A node of a composed configuration, or plain Python values.
+
+    Returns:
+        Any: dicts, lists, strings, numbers, booleans and ``None``.
+    """
+    if isinstance(value, DictConfig | ListConfig):
+        value = OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    return str(value) if isinstance(value, Path) else value
+
+
+def canonical_json(value: Any) -> str:
+    """Write a configuration so that equal settings give equal text.
+
+    Args:
+        value: A configuration or plain values; ``2e-5`` and ``0.00002`` are the same number, and
+            the order of keys does not count.
+
+    Returns:
+        str: JSON with sorted keys and without spaces.
+    """
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def run_key(kind: str, settings: Mapping[str, Any]) -> str:
+    """Name a number by everything that changes it.
+
+    Args:
+        kind: ``train`` or ``evaluate``; the two never share a key.
+        settings: What changes the number, and nothing else (no paths, no log options).
+
+    Returns:
+        str: 16 hex digits.
+    """
+    return hashlib.sha256(canonical_json([kind, settings]).encode()).hexdigest()[:16]

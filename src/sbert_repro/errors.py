@@ -1,0 +1,13 @@
+"""The one exception that means: the user can mend this."""
+
+
+class UserError(Exception):
+    """A mistake in an option, a file or a folder that the user can mend.
+
+    The message is one line: the file or option, what was found, what was expected, and the command
+    that mends it. The command line prints it as ``error: …`` and exits with status 2, without a
+    traceback; anything else that is raised is a bug of ours and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,125 @@
+"""Files that are either whole or not there, and what they are by content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from sbert_repro.errors import UserError
+
+_CHUNK = 1 << 20
+
+
+def unwritable(path: Path, problem: OSError) -> UserError:
+    """Turn the system's refusal to write ``path`` into one line that says what to do.
+
+    Args:
+        path: The file or folder that could not be written.
+        problem: The system's error.
+
+    Returns:
+        UserError: The error to raise.
+    """
+    elsewhere = "free some, or point paths.results / paths.cache elsewhere"
+    advice = {
+        errno.ENOSPC: f"no space left on the device: {elsewhere}",
+        errno.EDQUOT: f"the disk quota is used up: {elsewhere}",
+        errno.EACCES: "permission denied: choose a folder you may write to",
+        errno.EROFS: "the file system is read-only: choose a folder you may write to",
+    }
+    why = advice.get(problem.errno or 0, problem.strerror or str(problem))
+    return UserError(f"cannot write {path}: {why}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+
+    A reader sees the old file or the new one, never half of one; when the block fails nothing of it
+    is left.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        Path: Where to write.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as problem:
+        raise unwritable(path, problem) from problem
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as problem:
+        raise unwritable(path, problem) from problem
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` so that the file is never half there.
+
+    Args:
+        path: The file to write; missing folders are made.
+        content: Text (written as UTF-8) or bytes.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@cache
+def _sha256_of(path: Path, _size: int, _modified: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Give the sha256 of a file's bytes; a file read once is not read again while it is unchanged.
+
+    Args:
+        path: The file.
+
+    Returns:
+        str: 64 hex digits.
+    """
+    state = path.stat()
+    return _sha256_of(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+def folder_sha256(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """Give one sha256 over the files below a folder: their relative names and their bytes.
+
+    Args:
+        folder: The folder; where it lies does not count.
+        suffixes: Only files whose name ends in one of these count; a README changes nothing.
+
+    Returns:
+        str: 64 hex digits.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name.endswith(suffixes):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
