@@ -52,8 +52,8 @@ def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
 def _unknown_key(key: str, known: list[str]) -> UserError:
     parent, _, last = key.rpartition(".")
     prefix = f"{parent}." if parent else ""
-    beside = {k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix)}
-    beside = sorted({name for name in beside if not name.startswith("_")})
+    names = {k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix)}
+    beside = sorted(name for name in names if not name.startswith("_"))
     close = difflib.get_close_matches(last, beside, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     where = f"{parent} has" if parent else "the options are"
@@ -70,8 +70,8 @@ def known_keys(config: DictConfig) -> list[str]:
         list[str]: ``["encoder", "encoder.path", …]``.
     """
     found: list[str] = []
-    for key in config:
-        found.append(str(key))
+    for key in map(str, config):
+        found.append(key)
         if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
             node = config[key]
             if isinstance(node, DictConfig):
@@ -132,13 +132,13 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: If a key is unknown, a value has the wrong type or a required one is not set.
     """
-    for name in config:
+    for name in map(str, config):
         if OmegaConf.is_missing(config, name):
             raise UserError(f"{name} is not set: give {name}=…")
         if isinstance(node := config[name], DictConfig):
             if "_target_" in node:
-                _check_component(str(name), node)
-            elif missing := [key for key in node if OmegaConf.is_missing(node, key)]:
+                _check_component(name, node)
+            elif missing := [key for key in map(str, node) if OmegaConf.is_missing(node, key)]:
                 raise UserError(f"{name}.{missing[0]} is not set: give {name}.{missing[0]}=…")
 
 
@@ -146,15 +146,15 @@ def _check_component(name: str, node: DictConfig) -> None:
     target = get_object(node["_target_"])
     parameters = inspect.signature(target).parameters
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    for key in node:
+    for key in map(str, node):
         full = f"{name}.{key}"
-        if str(key).startswith("_"):
+        if key.startswith("_"):
             continue
         if key not in parameters:
             raise _unknown_key(full, [f"{name}.{p}" for p in parameters])
         if OmegaConf.is_missing(node, key):
             raise UserError(f"{full} is not set: give {full}=…")
-        _check_type(full, node[key], hints.get(str(key), Any))
+        _check_type(full, node[key], hints.get(key, Any))
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:

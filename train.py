@@ -1,0 +1,34 @@
+"""One training run: ``python train.py pooling=max loss=regression``.
+
+Composes ``configs/train.yaml``, trains, scores the finished model and records everything under
+``results/runs/<key>/``. The same command again, after an end or an interruption, goes on from there.
+"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from sbert_repro.command_line import hydra_command
+
+
+@hydra_command("train")
+def main(config: DictConfig, overrides: list[str]) -> None:
+    """Train (or find in the ledger) and score one model.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed, for the first stage of a two-stage run.
+    """
+    from sbert_repro.evaluation.run import evaluate_trained
+    from sbert_repro.training.run import train
+
+    record = train(config, overrides)
+    scores = evaluate_trained(config, record["key"])
+    for note in record["notes"]:
+        print(note)
+    metric, value = next(iter({**scores, **record["scores"]}.items()))
+    print(f"run {record['key']} {metric}={value:.4f}")
+
+
+if __name__ == "__main__":
+    main()
