@@ -1,0 +1,95 @@
+"""A user's mistake is one line on stderr and status 2; a bug of ours keeps its traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sbert_repro.command_line import hydra_command, one_line_errors
+from sbert_repro.errors import UserError
+
+SAYS = """
+from sbert_repro.command_line import hydra_command
+from sbert_repro.errors import UserError
+
+@hydra_command("train")
+def main(config, overrides):
+    if config.seed == 1:
+        raise UserError("nli/train.parquet: no such file: run `make data`")
+    if config.seed == 2:
+        raise ZeroDivisionError("a bug")
+    print(f"pooling {config.pooling._target_.rsplit('.', 1)[1]} seed {config.seed} {overrides}")
+
+main()
+"""
+
+
+def command(folder, *overrides):
+    return subprocess.run(
+        [sys.executable, "-c", SAYS, *overrides],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_users_mistake_is_one_line_and_status_2(tmp_path):
+    done = command(tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: nli/train.parquet: no such file: run `make data`\n"
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_is_one_line_and_status_2(tmp_path):
+    done = command(tmp_path, "poling=max")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: poling: there is no such option (did you mean pooling?)")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(tmp_path):
+    done = command(tmp_path, "seed=2")
+    assert done.returncode == 1
+    assert "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_path):
+    done = command(tmp_path, "-m", "pooling=mean,max", "seed=range(1,4,2)")
+    assert done.returncode == 2
+    assert "pooling MeanPooling seed 3 ['pooling=mean', 'seed=3']" in done.stdout
+    assert "pooling MaxPooling seed 3 ['pooling=max', 'seed=3']" in done.stdout
+    assert done.stderr.count("error: nli/train.parquet") == 2
+
+
+def test_ctrl_c_is_one_line_and_status_130(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        one_line_errors(interrupted)
+    assert stop.value.code == 130
+    assert "goes on where" in capsys.readouterr().err
+
+
+def test_the_same_process_may_run_two_commands(monkeypatch, capsys):
+    seen = []
+
+    @hydra_command("train")
+    def main(config, overrides):
+        seen.append((config.loss["_target_"].rsplit(".", 1)[1], overrides))
+        if len(seen) == 1:
+            raise UserError("first")
+
+    for loss in ("regression", "triplet"):
+        monkeypatch.setattr(sys, "argv", ["train.py", f"loss={loss}", "data=stsb"])
+        if seen:
+            main()
+        else:
+            with pytest.raises(SystemExit):
+                main()
+    assert seen == [
+        ("RegressionLoss", ["loss=regression", "data=stsb"]),
+        ("TripletLoss", ["loss=triplet", "data=stsb"]),
+    ]
