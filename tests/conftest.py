@@ -1,4 +1,4 @@
-"""What every test may ask for: the real data and models when they are at hand, and two tiny ones made on the spot."""
+"""What every test may ask for: real data and models where they are at hand, two tiny models."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ os.environ["WANDB_MODE"] = "disabled"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORDS = (
-    "a the one two three man woman child dog cat bird is are was not plays runs eats sings sleeps reads "
-    "rides guitar piano ball book horse bike park street house kitchen in on at with and happy big small "
-    "red green blue quickly slowly no nobody outside inside"
+    "a the one two three man woman child dog cat bird is are was not plays runs eats sings "
+    "sleeps reads rides guitar piano ball book horse bike park street house kitchen in on at "
+    "with and happy big small red green blue quickly slowly no nobody outside inside"
 )
 
 
 def _folder(variable: str, beside: str) -> Path:
-    """The folder that `variable` names, or shared/<beside> next to the repository, or a skipped test."""
+    """The folder `variable` names, or shared/<beside> beside the repository, or a skipped test."""
     chosen = os.environ.get(variable)
     folder = Path(chosen) if chosen else REPOSITORY.parent / "shared" / beside
     if not folder.is_dir():
@@ -54,7 +54,7 @@ def minilm(models_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of 2 layers, width 32, 64 positions, with a word-piece tokenizer that falls back on letters."""
+    """A random BERT, 2 layers, width 32, 64 positions; word pieces that fall back on letters."""
     from transformers import BertConfig, BertModel, BertTokenizer
 
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
@@ -69,7 +69,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random RoBERTa of 2 layers, width 32, 64 usable positions, pad id 1, with a byte-level BPE tokenizer."""
+    """A random RoBERTa, 2 layers, width 32, 64 usable positions, pad id 1; byte-level BPE."""
     from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
 
     folder = tmp_path_factory.mktemp("models") / "tiny-roberta"
@@ -92,7 +92,7 @@ def _shape(*, positions: int) -> dict[str, int]:
 
 
 def _save(model, folder: Path) -> None:
-    """Saves with weights that depend on nothing but their shapes, so that a failing test fails again."""
+    """Saves with weights that are the same each time, so that a failing test fails again."""
     import torch
 
     generator = torch.Generator().manual_seed(11)

@@ -1,0 +1,151 @@
+"""What the Makefile and the README promise can be typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*%?):(?!=)", MAKEFILE, re.MULTILINE))
+# In two pieces, so that this file does not name them either.
+REGISTRIES = ["pypi" + ".org", "python" + "hosted", "registry." + "npmjs", "deb." + "debian.org"]
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs make in a folder, without the settings of a make that may have started this test."""
+    clean = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    command = ["make", *words]
+    return subprocess.run(
+        command, cwd=folder, env=clean, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The three files that set-up reads, in a folder of their own."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def interpreter(folder: Path, body: str) -> str:
+    """A stand-in for python3 that runs `body`."""
+    path = folder / "stand-in"
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return f"PYTHON={path}"
+
+
+def refusal(folder: Path, python: str) -> str:
+    """The one line that a refused set-up prints, make's own closing line aside."""
+    done = make(folder, "setup", python)
+    assert done.returncode == 2
+    assert not (folder / ".venv").exists()
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make")
+    ]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_setup_refuses_a_machine_without_python(checkout):
+    assert refusal(checkout, "PYTHON=no-such-python").startswith("error: no no-such-python")
+
+
+def test_setup_refuses_an_old_python(checkout):
+    pretend = "import sys; sys.version_info = (3, 9, 2); exec(sys.argv[1])"
+    old = f'exec {sys.executable} -c "{pretend}" "$2"'
+    assert "is 3.9, 3.11 or newer is needed" in refusal(checkout, interpreter(checkout, old))
+
+
+def test_setup_refuses_a_python_without_venv(checkout):
+    bare = f'case "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"'
+    assert "no venv module" in refusal(checkout, interpreter(checkout, bare))
+
+
+@pytest.mark.parametrize("changed", ["requirements.lock", "pyproject.toml"])
+def test_setup_runs_again_when_its_input_changes(checkout, changed):
+    built = checkout / ".venv" / ".built"
+    built.parent.mkdir()
+    built.touch()
+    assert make(checkout, "-q", "setup").returncode == 0
+    later = built.stat().st_mtime + 10
+    os.utime(checkout / changed, (later, later))
+    assert make(checkout, "-q", "setup").returncode == 1
+
+
+def test_every_table_with_a_file_is_reproduced_in_order():
+    numbers = sorted(
+        p.stem.removeprefix("table_") for p in (ROOT / "configs/tables").glob("table_*.yaml")
+    )
+    done = make(ROOT, "-n", "-o", "setup", "reproduce-all", "PROFILE=lite", "ARGS=--dry-run")
+    runs = [line for line in done.stdout.splitlines() if "scripts/table.py" in line]
+    said = [f"scripts/table.py table={n} profile=lite launcher=local --dry-run" for n in numbers]
+    assert numbers and [run.partition(" ")[2] for run in runs] == said
+
+
+def test_scripts_of_the_makefile_exist():
+    scripts = set(re.findall(r"scripts/\w+\.py", MAKEFILE))
+    assert scripts and all((ROOT / name).is_file() for name in scripts)
+
+
+def test_readme_names_only_what_exists():
+    named = set(re.findall(r"\bmake ([a-z][a-z0-9-]*)", README))
+    assert {"demo", "test"} <= named
+    assert {re.sub(r"^table-[0-9]$", "table-%", name) for name in named} <= TARGETS
+    for path in re.findall(r"\b(?:scripts|notebooks|configs|tests|src)/[\w./-]+", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_ci_runs_style_tests_and_demo():
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert {
+        word for line in re.findall(r"^make (.+)$", script, re.MULTILINE) for word in line.split()
+    } == {
+        "lint",
+        "test",
+        "demo",
+    }
+
+
+def test_ci_refuses_to_pass_without_real_data(tmp_path):
+    (tmp_path / "checkout" / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/run", tmp_path / "checkout" / ".ci")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SBERT_")} | {"CI": "true"}
+    command = ["bash", ".ci/run"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "checkout", env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no ../shared/data" in done.stderr
+
+
+def test_hooks_run_tools_of_the_lock():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][
+        0
+    ]["hooks"]
+    folder = Path(sys.executable).parent
+    for hook in hooks:
+        assert (folder / Path(hook["entry"].split()[0]).name).is_file(), hook["id"]
+
+
+def test_no_registry_host_is_named():
+    words = [word for host in REGISTRIES for word in ("-e", host)]
+    command = ["git", "grep", "--untracked", "-lIiF", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # 1 is git grep's "found nothing"; 0 is "found", and more is "could not look".
+    assert done.returncode == 1, done.stdout + done.stderr
