@@ -1,0 +1,1 @@
+"""Networks that give a state to each word piece."""

@@ -1,0 +1,175 @@
+"""BERT, RoBERTa and their relatives as givers of token states."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from sbert_repro.backbone.lookup import weights_folder
+from sbert_repro.batch import Tokens
+from sbert_repro.errors import UserError
+
+LAYERS: dict[str, tuple[int, ...]] = {
+    "last": (-1,),
+    "second_to_last": (-2,),
+    "first_last": (1, -1),
+    "embedding_last": (0, -1),
+}
+"""Which states are averaged; 0 is the embedding layer, 1 the first transformer layer.
+
+The paper says "output layer"; its "avg. BERT" row came from bert-as-service, whose default is the
+second-to-last layer. First-last means layer 1 and the last; taking the embedding layer for the
+first is a known mistake of others, kept under its own name to compare with their numbers.
+"""
+
+_POOLER = ("pooler.", "embeddings.position_ids")
+
+
+class TransformerBackbone(nn.Module):
+    """Gives the state of each word piece, ``[N, T, D]`` (Figure 1, "BERT").
+
+    Attributes:
+        VERSION: Raised by hand when the same weights would give other states.
+        width: Width ``D`` of the states.
+    """
+
+    VERSION: ClassVar[int] = 1
+    width: int
+
+    def __init__(self, model: nn.Module, layer: str = "last") -> None:
+        """Wrap a model.
+
+        Args:
+            model: A transformers encoder.
+            layer: A name from ``LAYERS``.
+
+        Raises:
+            UserError: If the layer's name is unknown.
+        """
+        super().__init__()
+        if layer not in LAYERS:
+            raise UserError(f"encoder.layer={layer} is unknown: use {', '.join(LAYERS)}")
+        self.model, self.layer = model, layer
+        self.width = int(self._config.hidden_size)
+
+    @property
+    def _config(self) -> Any:
+        return self.model.config
+
+    @property
+    def positions(self) -> int:
+        """Word pieces a sentence may have, [CLS] and [SEP] included."""
+        config = self._config
+        # RoBERTa numbers its positions from the padding id on, so the first ones are never used.
+        unused = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+        return int(config.max_position_embeddings) - unused
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Run the network once over all sentences.
+
+        Args:
+            tokens: ``N`` sentences of up to ``T`` word pieces.
+
+        Returns:
+            Tensor: States ``[N, T, D]``; what stands on padding means nothing.
+        """
+        only_last = self.layer == "last"
+        output = self.model(
+            input_ids=tokens.ids, attention_mask=tokens.mask, output_hidden_states=not only_last
+        )
+        if only_last:
+            states: Tensor = output.last_hidden_state
+            return states
+        return torch.stack([output.hidden_states[i] for i in LAYERS[self.layer]]).mean(0)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep load reports and bars off the screen; what matters in them is checked here."""
+    reports = logging.getLogger("transformers")
+    level = reports.level
+    transformers.logging.disable_progress_bar()
+    reports.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        reports.setLevel(level)
+
+
+def load(folder: Path, layer: str = "last") -> TransformerBackbone:
+    """Load the backbone of a model folder, in float32 and in evaluation mode.
+
+    Args:
+        folder: A model folder of transformers or sentence-transformers.
+        layer: A name from ``LAYERS``.
+
+    Returns:
+        TransformerBackbone: On the CPU.
+
+    Raises:
+        UserError: If the folder is no model, or its weights are damaged or incomplete.
+    """
+    place = weights_folder(folder)
+    try:
+        with _silence():
+            model, report = _from_pretrained(place)
+    except Exception as error:  # transformers, safetensors and torch each have their own kinds
+        raise UserError(f"{place}: no loadable model ({type(error).__name__}: {error})") from error
+    missing = sorted(k for k in report["missing_keys"] if not k.startswith(_POOLER))
+    if missing:
+        raise UserError(
+            f"{place}: {len(missing)} weights are not in the file, {missing[0]} among them; it is "
+            "truncated or of another architecture: copy or download it again"
+        )
+    return TransformerBackbone(model, layer).eval()
+
+
+def _from_pretrained(place: Path) -> tuple[nn.Module, dict[str, Any]]:
+    config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
+    kind: Any = transformers.MODEL_MAPPING[type(config)]
+    has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
+    options = {"add_pooling_layer": False} if has_pooler else {}
+    loaded: tuple[nn.Module, dict[str, Any]] = kind.from_pretrained(
+        place,
+        config=config,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    return loaded
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the fast tokenizer of a model folder.
+
+    Args:
+        folder: A model folder of transformers or sentence-transformers.
+
+    Returns:
+        Any: A ``PreTrainedTokenizerFast``.
+
+    Raises:
+        UserError: If the folder holds none.
+    """
+    place = weights_folder(folder)
+    files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+    if not any(any(place.glob(name)) for name in files):
+        raise UserError(f"{place}: no tokenizer; expected tokenizer.json, vocab.txt or vocab.json")
+    try:
+        with _silence():
+            return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception on a damaged file
+        raise UserError(
+            f"{place}: no loadable tokenizer ({type(error).__name__}: {error})"
+        ) from error

@@ -1,0 +1,43 @@
+"""What an objective is, for whoever trains with one or writes another."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Needs = Literal["labels", "scores", "triplets"]
+
+
+class Objective(nn.Module):
+    """A training objective over sentence vectors.
+
+    A new one is one file in this folder and one in ``configs/loss``. It sees vectors only, so that
+    the one LightningModule serves all of them; parameters it creates (W_t) are trained and saved
+    with the model. A constructor that asks for ``width`` gets the width ``D`` of the vectors.
+
+    Attributes:
+        columns: Sentences in an example, ``k``.
+        needs: What the data must hold beside the sentences.
+        VERSION: Raised by hand when the same options would give other numbers; part of run keys.
+    """
+
+    columns: ClassVar[int]
+    needs: ClassVar[Needs]
+    VERSION: ClassVar[int]
+
+    def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
+        """Give the loss of a batch; every objective overrides this.
+
+        Args:
+            embeddings: ``k`` tensors ``[B, D]``.
+            target: Class ids (int64) or gold scores in 0..1 (float32), ``[B]``; ``None`` for
+                triplets.
+
+        Returns:
+            Tensor: A scalar, the mean over the batch.
+
+        Raises:
+            TypeError: If the class is used itself instead of one of the objectives.
+        """
+        raise TypeError(f"{type(self).__name__} has no forward; choose one of configs/loss")

@@ -1,0 +1,101 @@
+"""Where a model is looked for, and what is said when it is not there."""
+
+import json
+
+import pytest
+
+from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "models" / "bert-base-uncased").mkdir(parents=True)
+    return tmp_path / "models"
+
+
+def model_folder(path, weights="model.safetensors"):
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (path / weights).write_bytes(b"weights")
+    return path
+
+
+def test_a_path_comes_first_then_the_models_root(root):
+    here = str(root / "bert-base-uncased")
+    assert str(find_model(here)) == here
+    for name in ("bert-base-uncased", "google-bert/bert-base-uncased"):
+        assert str(find_model(name, root)) == here
+
+
+def test_a_full_name_below_the_root_wins_over_its_last_part(root):
+    (root / "google-bert" / "bert-base-uncased").mkdir(parents=True)
+    found = find_model("google-bert/bert-base-uncased", root)
+    assert found == root / "google-bert" / "bert-base-uncased"
+
+
+@pytest.mark.parametrize("name", ["someone/nothing", "./not/a/folder", "no such model"])
+def test_a_model_that_is_nowhere_is_one_line(root, name, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"model .*SBERT_MODELS") as refused:
+        find_model(name, root)
+    assert "\n" not in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_a_cached_snapshot_is_found_without_a_network(monkeypatch, tmp_path):
+    cached = model_folder(tmp_path / "snapshot")
+    asked = []
+
+    def snapshot_download(**options):
+        asked.append(options)
+        return str(cached)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert find_model("someone/model", tmp_path, revision="abc") == cached
+    assert [(o["local_files_only"], o["revision"]) for o in asked] == [(True, "abc")]
+
+
+def test_a_cached_folder_without_weights_is_downloaded(monkeypatch, tmp_path):
+    (tmp_path / "half").mkdir()
+    whole = model_folder(tmp_path / "whole")
+
+    def snapshot_download(*, local_files_only, **_):
+        return str(tmp_path / "half" if local_files_only else whole)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert find_model("someone/model") == whole
+
+
+@pytest.mark.parametrize("inside", [".", "0_Transformer"])
+def test_both_layouts_of_sentence_transformers(tmp_path, inside):
+    place = model_folder(tmp_path / "model" / inside if inside != "." else tmp_path / "model")
+    assert weights_folder(tmp_path / "model") == place
+
+
+def test_a_folder_that_is_no_model_says_what_was_expected(tmp_path):
+    with pytest.raises(UserError, match=rf"{tmp_path}: not a model folder; expected config\.json"):
+        weights_folder(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["", "[]", "{}", "\ufffd{"])
+def test_a_broken_config_is_no_model(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UserError, match="not a model folder"):
+        weights_folder(tmp_path)
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    folder = model_folder(tmp_path / "old", weights="pytorch_model.bin")
+    with pytest.raises(UserError, match="safetensors"):
+        weights_folder(folder)
+
+
+def test_a_model_is_its_content_not_its_place(tmp_path):
+    one, two = model_folder(tmp_path / "one"), model_folder(tmp_path / "x" / "0_Transformer").parent
+    assert model_sha256(one) == model_sha256(two)
+    (two / "README.md").write_text("a card")
+    assert model_sha256(one) == model_sha256(two)
+    (two / "0_Transformer" / "vocab.txt").write_text("a\nb")
+    assert model_sha256(one) != model_sha256(two)
