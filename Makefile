@@ -58,5 +58,5 @@ table-%: setup  ## one table of the paper, such as table-1
 reproduce-all: $(TABLES:configs/tables/table_%.yaml=table-%)  ## every table that has a file in configs/tables
 
 clean:  ## remove caches; keeps .venv, data and results
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build outputs multirun
+	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
