@@ -62,7 +62,10 @@ def _from_hub(name: str, revision: str | None) -> Path | str:
         try:
             folder = Path(
                 snapshot_download(
-                    name, revision=revision, allow_patterns=_NEEDED, local_files_only=local
+                    repo_id=name,
+                    revision=revision,
+                    allow_patterns=_NEEDED,
+                    local_files_only=local,
                 )
             )
         except Exception as error:  # the client raises a dozen kinds; all of them mean "not there"

@@ -1,0 +1,1 @@
+"""Training: one LightningModule, two optimizers, runs that can be killed and started again."""

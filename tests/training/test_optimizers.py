@@ -1,0 +1,172 @@
+"""Both optimizers against plain NumPy, and the learning rate against transformers'."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
+
+from sbert_repro.training.optimizers import AdamW, BertAdam, parameter_groups, warm_up
+
+STEPS = 12
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.dense = nn.Linear(5, 4)
+        self.LayerNorm = nn.LayerNorm(4)
+        self.never_used = nn.Parameter(torch.ones(3))
+
+
+def gradients(step, parameters):
+    """Gradients of very different sizes, so that clipping and eps show."""
+    generator = np.random.default_rng(step)
+    return {n: generator.normal(size=p.shape) * 10.0 ** (step % 5 - 2) for n, p in parameters}
+
+
+def run(recipe):
+    """Weights of a network after some steps of the optimizer."""
+    network = Network().double()
+    used = [(n, p) for n, p in network.named_parameters() if n != "never_used"]
+    optimizer = recipe.over(network.named_parameters())
+    for step in range(STEPS):
+        for name, gradient in gradients(step, used).items():
+            dict(used)[name].grad = torch.from_numpy(gradient)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.equal(network.never_used, torch.ones(3).double()), "no gradient, no step"
+    return {name: p.detach().numpy() for name, p in used}
+
+
+def by_hand(step_of):
+    """The same by a formula that takes a weight to the next: (w, g, m, v, t, decays) -> w."""
+    network = Network().double()
+    weights = {n: p.detach().numpy() for n, p in network.named_parameters() if n != "never_used"}
+    moments = {n: [np.zeros_like(w), np.zeros_like(w)] for n, w in weights.items()}
+    for step in range(STEPS):
+        for name, gradient in gradients(step, weights.items()).items():
+            decays = name == "dense.weight"
+            weights[name] = step_of(weights[name], gradient, moments[name], step + 1, decays)
+    return weights
+
+
+def update_moments(moments, gradient):
+    moments[0] = 0.9 * moments[0] + 0.1 * gradient
+    moments[1] = 0.999 * moments[1] + 0.001 * gradient**2
+    return moments
+
+
+def adamw(w, g, moments, t, decays):
+    m, v = update_moments(moments, g)
+    w = w * (1 - 1e-2 * 0.1 * decays)
+    return w - 1e-2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+def old_adamw(w, g, moments, t, decays):
+    m, v = update_moments(moments, g)
+    w = w - 1e-2 * m / (np.sqrt(v) + 1e-6)
+    return w - 1e-2 * 0.1 * decays * w
+
+
+def bert_adam(w, g, moments, t, decays):
+    norm = np.sqrt((g**2).sum())
+    g = g * min(1.0, 1.0 / (norm + 1e-6))
+    m, v = update_moments(moments, g)
+    return w - 1e-2 * (m / (np.sqrt(v) + 1e-6) + 0.1 * decays * w)
+
+
+CASES = {
+    "adamw": (AdamW(lr=1e-2, weight_decay=0.1), adamw),
+    "adamw_v02": (AdamW(lr=1e-2, weight_decay=0.1, eps=1e-6, correct_bias=False), old_adamw),
+    "bertadam": (BertAdam(lr=1e-2, weight_decay=0.1), bert_adam),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_steps_are_those_of_the_formula(name):
+    recipe, formula = CASES[name]
+    ours, reference = run(recipe), by_hand(formula)
+    for weight, expected in reference.items():
+        np.testing.assert_allclose(ours[weight], expected, rtol=1e-10, atol=1e-13)
+
+
+def test_the_three_differ():
+    ends = [run(recipe)["dense.weight"] for recipe, _ in CASES.values()]
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in ((ends[0], ends[1]), (ends[1], ends[2])))
+
+
+def test_defaults_are_the_papers_and_the_libraries():
+    assert (AdamW().lr, AdamW().eps, AdamW().weight_decay) == (2e-5, 1e-8, 0.01)
+    assert (BertAdam().lr, BertAdam().eps, BertAdam().clip_per_tensor) == (2e-5, 1e-6, 1.0)
+
+
+def test_biases_layer_norms_and_frozen_weights_do_not_decay():
+    network = Network()
+    network.never_used.requires_grad_(False)
+    decayed, others = parameter_groups(network.named_parameters(), 0.01)
+    assert [id(p) for p in decayed["params"]] == [id(network.dense.weight)]
+    assert {id(p) for p in others["params"]} == {
+        id(network.dense.bias),
+        id(network.LayerNorm.weight),
+        id(network.LayerNorm.bias),
+    }
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_state_survives_a_round_trip(name, tmp_path):
+    recipe = CASES[name][0]
+    network = Network()
+    used = [(n, p) for n, p in network.named_parameters() if n != "never_used"]
+    optimizer = recipe.over(network.named_parameters())
+
+    def step(number):
+        for key, gradient in gradients(number, used).items():
+            dict(used)[key].grad = torch.from_numpy(gradient).float()
+        optimizer.step()
+
+    step(0)
+    torch.save([optimizer.state_dict(), network.state_dict()], tmp_path / "state")
+    step(1)
+    expected = [p.detach().clone() for _, p in used]
+    saved, weights = torch.load(tmp_path / "state", weights_only=True)
+    network.load_state_dict(weights)
+    optimizer = recipe.over(network.named_parameters())
+    optimizer.load_state_dict(saved)
+    step(1)
+    assert all(torch.equal(p, e) for (_, p), e in zip(used, expected, strict=True))
+
+
+def rates(schedule_of, steps):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=2e-5)
+    schedule, found = schedule_of(optimizer), []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100, 589])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("decay", ["linear", "constant"])
+def test_learning_rate_is_that_of_transformers(steps, share, decay):
+    rising = math.ceil(steps * share)
+    theirs = {
+        "linear": lambda o: get_linear_schedule_with_warmup(o, rising, steps),
+        "constant": lambda o: get_constant_schedule_with_warmup(o, rising),
+    }[decay]
+    ours = rates(lambda o: warm_up(o, share, steps, decay), steps)
+    assert ours == pytest.approx(rates(theirs, steps), rel=1e-12)
+
+
+def test_the_papers_nli_run_warms_up_over_a_tenth():
+    found = rates(lambda o: warm_up(o, 0.1, 1000), 1000)
+    assert found.index(max(found)) == 100
+    assert max(found) == 2e-5
+    assert found[0] == 0.0
+    assert found[-1] == pytest.approx(2e-5 / 900)
