@@ -1,0 +1,34 @@
+"""KorNLI's dev and test pairs, which are XNLI's in Korean, translated by people."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.kor_nlu import korean_tsv
+
+_COLUMNS = {"premise": "sentence1", "hypothesis": "sentence2", "label": "gold_label"}
+
+RECORD = DataSet(
+    name="kornli_xnli",
+    title="KorNLI (XNLI part)",
+    unit="pairs",
+    kind="labelled_pairs",
+    splits={"dev": 2_490, "test": 5_010},
+    text_columns=("premise", "hypothesis"),
+    target_column="label",
+    labels=("contradiction", "entailment", "neutral"),
+    dropped_labels=("-", "-1"),
+    sources=(
+        korean_tsv(
+            "dev", "KorNLI/xnli.dev.ko.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
+        ),
+        korean_tsv(
+            "test", "KorNLI/xnli.test.ko.tsv", "85762e666278b144ecbabcbaca2106b013720f59", _COLUMNS
+        ),
+    ),
+    licence="CC BY-SA 4.0",
+    citation=(
+        "Ham et al. 2020, KorNLI and KorSTS: New Benchmark Datasets for Korean Natural Language "
+        "Understanding"
+    ),
+    note="Without KorNLI's training pairs, which are translated by machine. Not in the paper.",
+)

@@ -1,0 +1,36 @@
+"""KorSTS: the STS benchmark in Korean, for runs with Korean or multilingual encoders."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.kor_nlu import korean_tsv
+
+_COLUMNS = {"sentence1": "sentence1", "sentence2": "sentence2", "score": "score"}
+
+RECORD = DataSet(
+    name="korsts",
+    title="KorSTS",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"train": 5_749, "dev": 1_500, "test": 1_379},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 5.0),
+    sources=(
+        korean_tsv(
+            "train", "KorSTS/sts-train.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
+        ),
+        korean_tsv(
+            "dev", "KorSTS/sts-dev.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS
+        ),
+        korean_tsv(
+            "test", "KorSTS/sts-test.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS
+        ),
+    ),
+    licence="CC BY-SA 4.0",
+    citation=(
+        "Ham et al. 2020, KorNLI and KorSTS: New Benchmark Datasets for Korean Natural Language "
+        "Understanding"
+    ),
+    note="Train is translated by machine, dev and test by people. Not in the paper.",
+)

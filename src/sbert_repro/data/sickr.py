@@ -1,0 +1,38 @@
+"""SICK relatedness: the last column of Table 1."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_tsv
+
+_COLUMNS = {
+    "sentence1": "sentence_A",
+    "sentence2": "sentence_B",
+    "score": "relatedness_score",
+    "label": "entailment_judgment",
+}
+
+RECORD = DataSet(
+    name="sickr",
+    title="SICK-R",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"train": 4_500, "dev": 500, "test": 4_927},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(1.0, 5.0),
+    sources=(
+        bundled_tsv("train", "SICK/SICK_train.txt", _COLUMNS),
+        bundled_tsv("dev", "SICK/SICK_trial.txt", _COLUMNS),
+        bundled_tsv("test", "SICK/SICK_test_annotated.txt", _COLUMNS),
+    ),
+    licence="CC BY-NC-SA 3.0",
+    citation=(
+        "Marelli et al. 2014, A SICK cure for the evaluation of compositional distributional "
+        "semantic models"
+    ),
+    note=(
+        "SemEval 2014's split, 4,500/500/4,927; later releases of SICK have other counts. The "
+        "paper scores the test split; MTEB scores all 9,927 pairs."
+    ),
+)

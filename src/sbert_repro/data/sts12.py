@@ -1,0 +1,24 @@
+"""SemEval 2012's English test pairs for semantic textual similarity: STS12 of Table 1."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_sts
+
+_SUBSETS = ("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews")
+
+RECORD = DataSet(
+    name="sts12",
+    title="STS12",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"test": 3_108},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 5.0),
+    subset_column="subset",
+    sources=bundled_sts(12, _SUBSETS),
+    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    citation="Agirre et al. 2012, SemEval-2012 Task 6: A Pilot on Semantic Textual Similarity",
+    note="All five parts; some copies lack MSRvid and are not Table 1's STS12.",
+)

@@ -1,0 +1,27 @@
+"""SemEval 2013's English test pairs for semantic textual similarity: STS13 of Table 1."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_sts
+
+_SUBSETS = ("FNWN", "headlines", "OnWN")
+
+RECORD = DataSet(
+    name="sts13",
+    title="STS13",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"test": 1_500},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 5.0),
+    subset_column="subset",
+    sources=bundled_sts(13, _SUBSETS),
+    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    citation="Agirre et al. 2013, *SEM 2013 shared task: Semantic Textual Similarity",
+    note=(
+        "Without the part SMT, whose licence forbids passing it on; neither the paper's score "
+        "nor SentEval's has it."
+    ),
+)

@@ -1,0 +1,27 @@
+"""SemEval 2016's English test pairs for semantic textual similarity: STS16 of Table 1."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_sts
+
+_SUBSETS = ("answer-answer", "headlines", "plagiarism", "postediting", "question-question")
+
+RECORD = DataSet(
+    name="sts16",
+    title="STS16",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"test": 1_186},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 5.0),
+    subset_column="subset",
+    sources=bundled_sts(16, _SUBSETS),
+    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    citation=(
+        "Agirre et al. 2016, SemEval-2016 Task 1: Semantic Textual Similarity, Monolingual "
+        "and Cross-Lingual Evaluation"
+    ),
+    note="Pairs without a gold score (blank lines of the gold files) are left out, as everywhere.",
+)

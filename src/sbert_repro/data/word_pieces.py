@@ -1,0 +1,96 @@
+"""Texts to word-piece ids, with the paper's authors' meaning of the greatest length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from sbert_repro.errors import UserError
+
+
+class WordPieces:
+    """Turns texts into ids; counts what it cuts.
+
+    Args:
+        tokenizer: The tokenizer of the backbone.
+        max_length: Greatest number of word pieces of a text, **without** the special tokens around
+            them: the authors' ``max_seq_length`` leaves ``[CLS]`` and ``[SEP]`` out.
+
+    Attributes:
+        truncated: Texts cut so far.
+        empty: Texts without a word piece so far.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        if max_length < 1:
+            raise UserError(f"max_length={max_length}: expected at least 1 word piece")
+        self.truncated = 0
+        self.empty = 0
+        self._max_length = max_length
+        # A copy: cutting is a state of the tokenizer, and the caller's must not change.
+        self._tokenizer = _copy(tokenizer)
+        # One more than is kept, so that a cut text can be told from one that just fits.
+        self._tokenizer.enable_truncation(max_length + 1)
+        self._before, self._after = _special_tokens(self._tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Turn texts into ids.
+
+        Args:
+            texts: ``N`` texts of any length; an empty one keeps its special tokens.
+
+        Returns:
+            list[np.ndarray]: ``N`` arrays ``[T]``, int32, special tokens included, unpadded.
+        """
+        rows = []
+        for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
+            ids = encoding.ids
+            self.truncated += len(ids) > self._max_length
+            self.empty += not ids
+            ids = self._before + ids[: self._max_length] + self._after
+            rows.append(np.array(ids, dtype=np.int32))
+        return rows
+
+
+def identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Give what tells one tokenizer from another: the sha256 of all it does to a text.
+
+    The same files in another folder give the same; vocabulary, normalisation and special tokens
+    count, cutting and padding (which are set here) do not.
+
+    Args:
+        tokenizer: The tokenizer.
+
+    Returns:
+        str: 64 hex digits.
+    """
+    settings = json.loads(_copy(tokenizer).to_str())
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise UserError(
+            f"the tokenizer {tokenizer.name_or_path} has no tokenizer.json: expected a BERT or "
+            f"RoBERTa model folder"
+        )
+    copied = Tokenizer.from_str(backend.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return copied
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Find the ids that stand before and after a text, by looking at one."""
+    probe = tokenizer.encode("a")
+    inside = [i for i, sequence in enumerate(probe.sequence_ids) if sequence is not None]
+    if not inside:
+        # A vocabulary that drops what it does not know: take the tokens of an empty text apart.
+        return probe.ids[:1], probe.ids[1:]
+    return probe.ids[: inside[0]], probe.ids[inside[-1] + 1 :]
