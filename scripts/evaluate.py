@@ -1,0 +1,58 @@
+"""Score an encoder: python scripts/evaluate.py encoder=NAME [encoder.path=DIR] [task=sts]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from sbert_repro.command_line import hydra_command
+from sbert_repro.files import atomic_write
+
+
+@hydra_command("evaluate")
+def main(config: DictConfig, _overrides: list[str]) -> None:
+    """Evaluate, print a table, write the scores."""
+    # Heavy imports stand here so that a misspelt option is refused at once.
+    from sbert_repro.evaluation.evaluate import evaluate
+    from sbert_repro.evaluation.run import encoder_of
+    from sbert_repro.evaluation.show import as_json, check_writable, table
+
+    output = None if config.output is None else Path(config.output)
+    if output is not None:
+        check_writable(output)
+    scores = evaluate(
+        encoder_of(config),
+        config.task,
+        Path(config.paths.data),
+        allow_partial=config.data.allow_partial,
+        cache=Path(config.paths.cache),
+    )
+    console = Console()
+    for part in (config.profile.banner, table(scores)):
+        if part:
+            console.print(part)
+    if output is not None:
+        atomic_write(output, as_json(scores))
+
+
+def quoted(argument: str) -> str:
+    """Let task=a,b mean both tasks, as it reads; Hydra would take it for a sweep.
+
+    Args:
+        argument: One word of the command line.
+
+    Returns:
+        str: The same word, quoted for Hydra where needed.
+    """
+    key, _, value = argument.partition("=")
+    several = key == "task" and "," in value and value[0] not in "'\"["
+    return f"task='{value}'" if several else argument
+
+
+if __name__ == "__main__":
+    if not {"-m", "--multirun"} & set(sys.argv):
+        sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    main()

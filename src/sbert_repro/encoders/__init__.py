@@ -1,0 +1,1 @@
+"""Sentence encoders: whatever turns sentences into vectors, or pairs into scores."""

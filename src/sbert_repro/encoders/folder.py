@@ -1,0 +1,127 @@
+"""What a folder in sentence-transformers' layout says about itself, beside its weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sbert_repro.errors import UserError
+
+_SPECIALS = 2
+_NO_LIMIT = 100_000
+"""Tokenizers without a limit say so by an absurd number."""
+_OLD_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is written in a model folder; a plain transformers folder says nothing.
+
+    Attributes:
+        pooling: ``mean``, ``max``, ``cls`` or whatever else it names; ``None`` if it does not say.
+        max_length: Word pieces of a sentence, [CLS] and [SEP] not counted, or ``None``.
+        normalize: Whether vectors are scaled to length 1 (the cosine does not notice).
+    """
+
+    pooling: str | None = None
+    max_length: int | None = None
+    normalize: bool = False
+
+
+def describe(folder: Path) -> Described:
+    """Read ``modules.json`` and the files it names, in the old and the new spelling of their keys.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        Described: What it says.
+
+    Raises:
+        UserError: If a file is damaged, or the model has a module that would be left out.
+    """
+    if not (folder / "modules.json").is_file():
+        return Described()
+    modules = {
+        str(m.get("type", "")).rpartition(".")[2]: folder / str(m.get("path", ""))
+        for m in _read(folder / "modules.json")
+    }
+    if unknown := [name for name in modules if name not in _MODULES]:
+        raise UserError(
+            f"{folder / 'modules.json'}: module {unknown[0]} is not known, and leaving it "
+            f"out would change every vector; known are {', '.join(_MODULES)}"
+        )
+    pooling = modules.get("Pooling")
+    return Described(
+        pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
+        max_length=_max_length(modules.get("Transformer", folder)),
+        normalize="Normalize" in modules,
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UserError(
+            f"{path}: not readable as JSON ({type(problem).__name__}); copy the model again"
+        ) from problem
+
+
+def _pooling(config: dict[str, Any]) -> str:
+    modes = config.get("pooling_mode")
+    if modes is None:
+        modes = [mode for key, mode in _OLD_KEYS.items() if config.get(key)]
+    return modes if isinstance(modes, str) else "+".join(modes) or "mean"
+
+
+def _max_length(transformer: Path) -> int | None:
+    """The limit stands in one of two files, depending on who wrote the folder."""
+    for name, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        if (transformer / name).is_file():
+            limit = _read(transformer / name).get(key)
+            if limit is not None and limit < _NO_LIMIT:
+                return int(limit) - _SPECIALS
+    return None
+
+
+def pooling_named(name: str) -> nn.Module:
+    """Build the pooling whose file in ``sbert_repro/pooling`` has this name.
+
+    Args:
+        name: ``mean``, ``max``, ``cls`` …
+
+    Returns:
+        nn.Module: ``(states [N, T, D], mask [N, T]) -> [N, D]``.
+
+    Raises:
+        UserError: If there is no such pooling.
+    """
+    package = importlib.import_module("sbert_repro.pooling")
+    known = sorted(p.stem for p in Path(package.__path__[0]).glob("[!_]*.py"))
+    if name not in known:
+        raise UserError(f"the model's pooling is {name}; known are: {', '.join(known)}")
+    module = importlib.import_module(f"sbert_repro.pooling.{name}")
+    kinds: list[type[nn.Module]] = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, nn.Module)
+    ]
+    return next(kind for kind in kinds if getattr(kind, "name", None) == name)()

@@ -1,0 +1,1 @@
+"""One path from an encoder and a task to its scores."""

@@ -1,0 +1,79 @@
+"""Scores as a table on the screen and as a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from sbert_repro.errors import UserError
+from sbert_repro.evaluation.sts import main_score
+from sbert_repro.files import unwritable
+
+
+def table(scores: Mapping[str, Any]) -> Table:
+    """Lay scores out for the screen, one row a task, with the paper's two digits.
+
+    Args:
+        scores: What `evaluate` gives.
+
+    Returns:
+        Table: Notes stand below it.
+    """
+    tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
+    notes = [*scores["_meta"]["notes"], *(n for f in tasks.values() for n in f.get("notes", []))]
+    shown = Table(
+        title=f"{scores['_meta']['label']}: correlation of the cosine × 100",
+        caption="\n".join(dict.fromkeys(notes)) or None,
+    )
+    for column in ("task", "pairs", "Spearman", "95 % interval", "mean", "wmean", "Pearson"):
+        shown.add_column(column, justify="left" if column == "task" else "right")
+    others = list(next(iter(tasks.values()))["similarities"])
+    for name in others:
+        shown.add_column(name.capitalize(), justify="right")
+    for name, found in tasks.items():
+        interval = f"{_number(found['ci_low'])}…{_number(found['ci_high'])}"
+        means = [_number(found[key]) if key in found else "" for key in ("mean", "wmean")]
+        rest = [_number(found["pearson"]), *(_number(found["similarities"][o]) for o in others)]
+        shown.add_row(name, f"{found['n']:,}", _number(main_score(found)), interval, *means, *rest)
+    return shown
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None or math.isnan(value) else f"{value:.2f}"
+
+
+def as_json(scores: Mapping[str, Any]) -> str:
+    """Write scores as the JSON of ``output=…``, not rounded.
+
+    Args:
+        scores: What `evaluate` gives.
+
+    Returns:
+        str: JSON; an undefined score is null.
+    """
+    return json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output that could not be written, before the work and not after it.
+
+    Args:
+        path: The file to be written later; its folder is made.
+
+    Raises:
+        UserError: If it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"output={path}: this is a folder, expected a file such as {path}/e.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as problem:
+        raise unwritable(path, problem) from problem

@@ -1,0 +1,1 @@
+"""How many sentences get through a model: order, batches, the engine."""
