@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -186,9 +186,18 @@ def build(node: DictConfig, **extra: Any) -> Any:
 
     Returns:
         Any: The component.
+
+    Raises:
+        UserError: If the component itself refuses its options, such as a file that is not there.
     """
     wanted = inspect.signature(get_object(node["_target_"])).parameters
-    return instantiate(node, **{key: value for key, value in extra.items() if key in wanted})
+    try:
+        return instantiate(node, **{key: value for key, value in extra.items() if key in wanted})
+    except InstantiationException as problem:
+        # Hydra wraps what a constructor raises; a user's mistake has to reach who can act on it.
+        if isinstance(problem.__cause__, UserError):
+            raise problem.__cause__ from None
+        raise
 
 
 def prepare(config: DictConfig) -> None:

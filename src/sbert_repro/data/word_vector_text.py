@@ -89,11 +89,10 @@ def _shape(line: bytes, where: Path) -> tuple[int | None, int]:
 
 def _without_last_blank(block: list[Line], rest: Iterator[Line]) -> list[Line]:
     """Leave out an empty line at the file's very end; one before that is a row cut short."""
-    if block[-1][1] == b"" and (after := next(rest, None)) is None:
-        return block[:-1]
-    elif block[-1][1] == b"":
-        return [*block, after]
-    return block
+    if block[-1][1] != b"":
+        return block
+    after = next(rest, None)
+    return block[:-1] if after is None else [*block, after]
 
 
 def _parse(block: list[Line], width: int, where: Path) -> Rows:
@@ -126,15 +125,13 @@ def _numbers(text: bytes) -> NDArray[np.float32] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            values = np.fromstring(text, dtype=np.float32, sep=" ")  # type: ignore[call-overload]
+            values = np.fromstring(text, dtype=np.float32, sep=" ")
         except (ValueError, DeprecationWarning):
             return None
     return values if np.isfinite(values).all() else None
 
 
-def _first_bad_number(
-    block: list[Line], cut: list[tuple[bytes, bytes]], where: Path
-) -> UserError:
+def _first_bad_number(block: list[Line], cut: list[tuple[bytes, bytes]], where: Path) -> UserError:
     for (number, _), (word, values) in zip(block, cut, strict=True):
         for place, field in enumerate(values.split(b" "), 1):
             if not _is_number(field):

@@ -1,0 +1,119 @@
+"""Average word vectors: GloVe and fastText rows of Tables 1, 2, 3 and 5."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbert_repro.data.word_tokens import TOKENISATIONS
+from sbert_repro.data.word_vector_files import find
+from sbert_repro.data.word_vectors import load
+from sbert_repro.encoders.base import Vectors
+from sbert_repro.errors import UserError
+
+VERSION = 1
+"""Raised when the same options would give other vectors."""
+
+_AT_ONCE = 2048
+_log = logging.getLogger(__name__)
+
+
+class WordAverageEncoder:
+    """The mean of the vectors of a sentence's words; a sentence without any gives a zero vector.
+
+    # paper: "average GloVe embeddings", neither file nor tokenisation is named
+    # here: glove.6B.300d without stop words (``authors``), which is what the authors' own averaging
+    #   model does; ``senteval`` keeps every token
+    # effect: tables 1, 2, 3 and 5
+    """
+
+    def __init__(
+        self,
+        path: str,
+        label: str | None = None,
+        tokenisation: str = "authors",
+        data_root: str | None = None,
+        cache: str = ".cache",
+        progress: bool = True,
+    ) -> None:
+        """Open the vectors.
+
+        Args:
+            path: A file of word vectors, or its name in ``<data_root>/word_vectors``.
+            label: The name that a table prints; ``None``: "Avg. " and the file's name.
+            tokenisation: A name from ``TOKENISATIONS``.
+            data_root: The data root.
+            cache: Folder of all caches.
+            progress: Draw a bar while the file is read for the first time.
+
+        Raises:
+            UserError: If there is no such file or tokenisation, or the file is damaged.
+        """
+        if tokenisation not in TOKENISATIONS:
+            raise UserError(
+                f"encoder.tokenisation={tokenisation}: there is no such tokenisation; there are: "
+                f"{', '.join(TOKENISATIONS)}"
+            )
+        folders = [] if data_root is None else [Path(data_root) / "word_vectors"]
+        place = find(path, folders)
+        self.vectors = load(place, Path(cache), progress=progress)
+        self.tokenisation = tokenisation
+        self.label = label or f"Avg. {place.shown.name}"
+        self.notes = self.vectors.notes
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the vectors depend on: the file's text, how sentences are split, this code."""
+        return {
+            "kind": "word_average",
+            "version": VERSION,
+            "vectors": self.vectors.sha256,
+            "tokenisation": self.tokenisation,
+        }
+
+    def encode(self, sentences: Sequence[str]) -> Vectors:
+        """Average, and log how many words have no vector.
+
+        Args:
+            sentences: ``N`` texts.
+
+        Returns:
+            Vectors: ``[N, D]``; zero where no word is known.
+        """
+        vectors = np.zeros((len(sentences), self.vectors.values.shape[1]), np.float32)
+        words = unknown = 0
+        for start in range(0, len(sentences), _AT_ONCE):
+            rows = [self._rows(sentence) for sentence in sentences[start : start + _AT_ONCE]]
+            found = [[row for row in of_one if row is not None] for of_one in rows]
+            words += sum(map(len, rows))
+            unknown += sum(map(len, rows)) - sum(map(len, found))
+            _average(self.vectors.values, found, vectors[start : start + _AT_ONCE])
+        _log.info(
+            "%s: %.1f %% of %s words have no vector, %s of %s sentences have none at all",
+            self.label,
+            100 * unknown / max(words, 1),
+            f"{words:,}",
+            f"{int((~vectors.any(1)).sum()):,}",
+            f"{len(sentences):,}",
+        )
+        return vectors
+
+    def _rows(self, sentence: str) -> list[int | None]:
+        index = self.vectors.index
+        words = TOKENISATIONS[self.tokenisation](sentence, index)
+        return [None if word is None else index[word] for word in words]
+
+
+def _average(values: Vectors, rows: list[list[int]], out: Vectors) -> None:
+    """Write the mean of each list of rows of ``values [V, D]`` to ``out [n, D]``, none for none."""
+    lengths = np.array([len(of_one) for of_one in rows])
+    some = np.flatnonzero(lengths)
+    if len(some):
+        gathered = values[np.fromiter(chain.from_iterable(rows), np.int64)]
+        starts = np.cumsum(lengths[some]) - lengths[some]
+        out[some] = np.add.reduceat(gathered, starts, axis=0) / lengths[some, None]
