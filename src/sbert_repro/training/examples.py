@@ -1,0 +1,106 @@
+"""The rows a run trains on and the rows it watches, as word pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sbert_repro.config import plain
+from sbert_repro.data.batching import BatchStream
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.record import Split, dataset, read
+from sbert_repro.data.table import split_path
+from sbert_repro.data.tokens import TokenColumn, cache_key, tokenise
+from sbert_repro.errors import UserError
+from sbert_repro.training.options import in_words
+from sbert_repro.training.validation import DevSet
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a run reads.
+
+    Attributes:
+        stream: Training batches, epoch after epoch.
+        dev: The rows that are watched, if they are there.
+        notes: What must be printed wherever a number rests on these rows.
+        max_length: Word pieces of a sentence, special tokens not counted.
+    """
+
+    stream: BatchStream
+    dev: DevSet | None
+    notes: tuple[str, ...]
+    max_length: int
+
+
+def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Examples:
+    """Read, check and tokenise what a run needs; word pieces are kept on disk for the next run.
+
+    Args:
+        config: The composed options.
+        tokenizer: The backbone's tokenizer.
+        positions: Word pieces the backbone has positions for, special tokens counted.
+
+    Returns:
+        Examples: Training batches and the dev rows.
+
+    Raises:
+        UserError: If a file is missing or damaged, or dev is missing and ``checkpoint=best_dev``.
+    """
+    length = min(config.data.max_length, positions - tokenizer.num_special_tokens_to_add())
+    record = dataset(config.data.name)
+    split = _read(config, record, config.data.split, config.data.limit)
+    columns, notes = _word_pieces(config, record, split, tokenizer, length)
+    target = split.target
+    if target is not None and record.kind == "scored_pairs":
+        target = record.scaled(target)
+    stream = BatchStream(
+        columns,
+        target,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        shuffle=True,
+        pad_id=tokenizer.pad_token_id,
+    )
+    dev, dev_notes = _dev(config, tokenizer, length)
+    return Examples(stream, dev, tuple(dict.fromkeys([*notes, *dev_notes])), length)
+
+
+def _dev(config: DictConfig, tokenizer: Any, length: int) -> tuple[DevSet | None, list[str]]:
+    record, data = dataset(config.data.dev), config.data
+    if record.kind not in ("scored_pairs", "triplets"):
+        raise UserError(
+            f"data.dev={record.name} holds {in_words(record.kind)}; use scored pairs or triplets, "
+            "such as data.dev=stsb"
+        )
+    path = split_path(record, Path(config.paths.data), data.dev_split)
+    if not path.exists():
+        if plain(config.checkpoint) == "best_dev":
+            raise UserError(
+                f"there is no {path}, which checkpoint=best_dev needs: get it with `make data`, "
+                "or use checkpoint=last"
+            )
+        return None, [f"no {record.name} {data.dev_split}: trained without looking at it"]
+    split = _read(config, record, data.dev_split, data.dev_limit)
+    columns, notes = _word_pieces(config, record, split, tokenizer, length)
+    return DevSet(columns, split.target, tokenizer.pad_token_id), notes
+
+
+def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) -> Split:
+    root = Path(config.paths.data)
+    return read(record, root, split, limit=limit, allow_partial=config.data.allow_partial)
+
+
+def _word_pieces(
+    config: DictConfig, record: DataSet, split: Split, tokenizer: Any, length: int
+) -> tuple[Sequence[TokenColumn], list[str]]:
+    key = cache_key(split, None, tokenizer, length)
+    folder = Path(config.paths.cache) / "tokens"
+    columns = list(tokenise(split.texts, tokenizer, length, folder, key).values())
+    cut = sum(column.truncated for column in columns)
+    note = f"{record.title}: {cut:,} texts cut to {length} word pieces"
+    return columns, [*split.notes, *([note] if cut else [])]

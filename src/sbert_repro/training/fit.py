@@ -1,0 +1,173 @@
+"""One fit, from options to a saved model; killed at any point, the same call goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sbert_repro.backbone.lookup import find_model
+from sbert_repro.backbone.transformer import load, load_tokenizer
+from sbert_repro.composition import build
+from sbert_repro.config import plain
+from sbert_repro.errors import UserError
+from sbert_repro.training.checkpoints import LAST, WholeFiles
+from sbert_repro.training.examples import Examples, load_examples
+from sbert_repro.training.module import SiameseModule
+from sbert_repro.training.optimizers import warm_up
+from sbert_repro.training.options import check_options
+from sbert_repro.training.order import RunOrder
+from sbert_repro.training.progress import Bar, quiet
+from sbert_repro.training.save import save_model
+from sbert_repro.training.tracking import Tracking
+from sbert_repro.training.watch import Watch
+
+VERSION = 1
+"""Raised by hand when the same options would train another model."""
+
+_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+_TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished fit says about itself.
+
+    Attributes:
+        scores: Dev scores × 100 of the kept, the best and the last weights, and the training loss
+            at both ends of the run.
+        notes: What must be printed wherever a number rests on this model.
+        steps: Optimizer steps.
+        seconds: Spent on them, interruptions left out.
+    """
+
+    scores: dict[str, float | int | None]
+    notes: list[str]
+    steps: int
+    seconds: float
+
+
+def fit(
+    config: DictConfig,
+    folder: Path,
+    parent_model: Path | None = None,
+    tracking: Tracking | None = None,
+) -> FitResult:
+    """Train a model and save it to ``folder/model``.
+
+    Args:
+        config: The composed options.
+        folder: The run's folder; ``checkpoints/last.ckpt`` in it is where a killed run goes on.
+        parent_model: Model folder of a first stage, whose backbone this run starts from; its head
+            is dropped (section 4.2, NLI then STSb).
+        tracking: Gets curves and scores.
+
+    Returns:
+        FitResult: Scores and notes.
+
+    Raises:
+        UserError: If data or model are missing or damaged, or the loss is no number any more.
+    """
+    check_options(config)
+    source = parent_model or find_model(
+        config.encoder.path, Path(config.paths.models), config.encoder.revision
+    )
+    backbone, tokenizer = load(source, config.encoder.layer), load_tokenizer(source)
+    examples = load_examples(config, tokenizer, backbone.positions)
+    order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
+    # Head and dropout draw from here on; the order of the rows has a generator of its own.
+    seed_everything(config.seed, verbose=False)
+    module = SiameseModule(
+        backbone,
+        build(config.pooling),
+        build(config.loss, width=backbone.width),
+        lambda trained: _drive(config, trained, order.steps),
+        config.trainer.max_grad_norm,
+    )
+    watch = _watch(config, folder / "checkpoints", order, examples, tracking or Tracking())
+    _run(config, module, order, watch, folder / "checkpoints" / LAST)
+    watch.restore_best(module)
+    settings = {"max_length": examples.max_length, "layer": backbone.layer, **_described(config)}
+    save_model(folder / "model", backbone, tokenizer, module.pooling, module.loss, settings)
+    return FitResult(_scores(watch, examples), list(examples.notes), order.steps, watch.seconds)
+
+
+def _drive(config: DictConfig, module: nn.Module, steps: int) -> tuple[Optimizer, LRScheduler]:
+    optimizer: Optimizer = build(config.optimizer).over(module.named_parameters())
+    decay = plain(config.trainer.decay)
+    return optimizer, warm_up(optimizer, config.trainer.warmup, steps, decay)
+
+
+def _watch(
+    config: DictConfig, folder: Path, order: RunOrder, examples: Examples, tracking: Tracking
+) -> Watch:
+    return Watch(
+        folder,
+        order,
+        examples.dev,
+        evaluate_every=config.trainer.evaluate_every,
+        save_every=config.trainer.save_every,
+        keep_best=plain(config.checkpoint) == "best_dev",
+        tracking=tracking,
+        advice=f"look at these rows of data={config.data.name}, or lower optimizer.lr",
+    )
+
+
+def _run(
+    config: DictConfig, module: SiameseModule, order: RunOrder, watch: Watch, last: Path
+) -> None:
+    """Drive Lightning over the steps that are left."""
+    bar = [Bar(watch, order.steps)] if config.trainer.progress else []
+    with quiet():
+        try:
+            trainer = Trainer(
+                accelerator=config.trainer.accelerator,
+                devices=1,
+                precision=_PRECISION[plain(config.trainer.precision)],
+                max_epochs=1,
+                callbacks=[watch, *bar],
+                # The first: never what a cluster's variables say, a run is one process.
+                plugins=[LightningEnvironment(), WholeFiles()],
+                default_root_dir=last.parent,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+        except MisconfigurationException as problem:
+            raise UserError(
+                f"trainer.accelerator={config.trainer.accelerator}: {problem}; use auto or cpu"
+            ) from problem
+        try:
+            trainer.fit(module, order, ckpt_path=last if last.exists() else None)
+        except SIGTERMException:
+            raise SystemExit(_TERMINATED) from None
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _described(config: DictConfig) -> dict[str, Any]:
+    return {part: plain(config[part]) for part in ("pooling", "loss", "optimizer", "seed")}
+
+
+def _scores(watch: Watch, examples: Examples) -> dict[str, float | int | None]:
+    first, last = watch.curve.ends()
+    scores: dict[str, float | int | None] = {}
+    if examples.dev is not None:
+        kept = watch.best_score if watch.keeps_best else watch.last_score
+        scores[f"dev_{examples.dev.metric}"] = kept
+        scores["dev_best"], scores["dev_last"] = watch.best_score, watch.last_score
+        scores["best_step"] = watch.best_step
+    return {**scores, "train_loss_first": first, "train_loss_last": last}

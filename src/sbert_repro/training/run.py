@@ -1,0 +1,213 @@
+"""One cell of work: train a model once, record it, and find it again."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from sbert_repro.backbone.lookup import find_model, model_sha256
+from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.composition import compose, stage_overrides
+from sbert_repro.config import canonical_json, plain, run_key
+from sbert_repro.data import tokens
+from sbert_repro.data.record import dataset
+from sbert_repro.data.table import split_path
+from sbert_repro.errors import UserError
+from sbert_repro.files import atomic_write, sha256_of
+from sbert_repro.ledger import Ledger
+from sbert_repro.training import fit as fitting
+from sbert_repro.training import tracking
+from sbert_repro.training.options import check_options
+
+KIND = "train"
+_TRAINABLE = "sbert_repro.encoders.transformer.TransformerEncoder"
+_TRAINER = (
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "precision",
+    "warmup",
+    "decay",
+    "max_grad_norm",
+    "evaluate_every",
+)
+"""Trainer options that change the weights or the scores; the others may differ between two starts
+of the same run."""
+
+
+def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Give what the trained weights depend on, and nothing else.
+
+    Model and data count by content, wherever they lie; options left at their default count as if
+    they had been given; a first stage counts by its key.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed, from which a first stage's are made.
+
+    Returns:
+        dict[str, Any]: Plain values.
+
+    Raises:
+        UserError: If model or data are not there, or the encoder cannot be trained.
+    """
+    check_options(config)
+    if config.encoder["_target_"] != _TRAINABLE:
+        raise UserError(
+            f"encoder {config.encoder.get('label')} cannot be fine-tuned; use a transformer, such "
+            "as encoder=bert_base"
+        )
+    source = find_model(config.encoder.path, Path(config.paths.models), config.encoder.revision)
+    trainer = plain(config.trainer)
+    return {
+        "version": fitting.VERSION,
+        "encoder": {
+            "model": model_sha256(source),
+            "layer": config.encoder.layer,
+            "version": TransformerBackbone.VERSION,
+        },
+        **{part: _component(config[part]) for part in ("pooling", "loss", "optimizer")},
+        "data": _data(config),
+        "trainer": {option: trainer[option] for option in _TRAINER},
+        "checkpoint": plain(config.checkpoint),
+        "seed": config.seed,
+        "parent": _parent_key(config, overrides),
+    }
+
+
+def key_of(config: DictConfig, overrides: list[str]) -> str:
+    """Name a run by what its weights depend on.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed.
+
+    Returns:
+        str: 16 hex digits.
+    """
+    return run_key(KIND, settings_of(config, overrides))
+
+
+def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Train a model, or find it in the ledger; a first stage is trained, or found, before it.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed.
+
+    Returns:
+        dict[str, Any]: The run's record.
+
+    Raises:
+        UserError: If an option, the data or the model are not what is needed.
+    """
+    settings = settings_of(config, overrides)
+    key = run_key(KIND, settings)
+    ledger = Ledger(Path(config.paths.results) / "runs")
+    if (found := ledger.get(key)) is not None:
+        return found
+    parent = _train_parent(config, overrides)
+    with ledger.lock(key):
+        if (found := ledger.get(key)) is not None:
+            return found
+        folder = ledger.folder(key)
+        _claim(folder, config, settings)
+        record = _fit(config, folder, key, settings, parent)
+        return ledger.put(key, record)
+
+
+def _fit(
+    config: DictConfig, folder: Path, key: str, settings: dict[str, Any], parent: dict[str, Any]
+) -> dict[str, Any]:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock, track = time.monotonic(), tracking.start(config, key, settings)
+    wandb_id = track.id
+    try:
+        result = fitting.fit(config, folder, parent.get("model"), track)
+        track.summary(result.scores)
+    finally:
+        track.finish()
+    record = {
+        "kind": KIND,
+        "settings": settings,
+        "scores": result.scores,
+        "seed": config.seed,
+        "notes": list(dict.fromkeys([*parent.get("notes", []), *result.notes])),
+        "steps": result.steps,
+        "train_seconds": round(result.seconds, 3),
+        "wall_seconds": round(time.monotonic() - clock, 3),
+        "started": started,
+        "wandb_id": wandb_id,
+    }
+    atomic_write(folder / "metrics.json", json.dumps({"key": key, **result.scores}, indent=1))
+    return record
+
+
+def _component(node: DictConfig) -> dict[str, Any]:
+    """Describe a component by its class, its version and all its options, given or default."""
+    target = get_object(node["_target_"])
+    parameters = inspect.signature(target).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return plain({**defaults, **plain(node), "version": target.VERSION})
+
+
+def _data(config: DictConfig) -> dict[str, Any]:
+    data, root = config.data, Path(config.paths.data)
+    dev = split_path(dataset(data.dev), root, data.dev_split)
+    return {
+        "name": data.name,
+        "split": data.split,
+        "limit": data.limit,
+        "max_length": data.max_length,
+        "sha256": _content(split_path(dataset(data.name), root, data.split)),
+        "tokens": tokens.FORMAT,
+        "dev": [data.dev, data.dev_split, data.dev_limit, _content(dev) if dev.exists() else None],
+    }
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {path}: get it with `make data`, or say where the data lies with "
+            "paths.data=FOLDER or SBERT_DATA=FOLDER"
+        ) from None
+    except OSError as problem:
+        raise UserError(f"cannot read {path}: {problem.strerror}") from problem
+
+
+def _parent_config(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, list[str]]:
+    typed = stage_overrides(overrides, list(config.parent))
+    return compose(typed), typed
+
+
+def _parent_key(config: DictConfig, overrides: list[str]) -> str | None:
+    return None if config.parent is None else key_of(*_parent_config(config, overrides))
+
+
+def _train_parent(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    if config.parent is None:
+        return {}
+    record = train(*_parent_config(config, overrides))
+    folder = Ledger(Path(config.paths.results) / "runs").folder(record["key"])
+    return {"model": folder / "model", "notes": record["notes"]}
+
+
+def _claim(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
+    """Write down what a folder is for; refuse one that is for something else."""
+    mine, path = canonical_json(settings), folder / "settings.json"
+    if path.exists() and (there := path.read_text(encoding="utf-8").strip()) != mine:
+        raise UserError(
+            f"{folder} was begun with other settings ({len(there)} characters in settings.json, "
+            f"{len(mine)} now): remove the folder, or choose another paths.results"
+        )
+    atomic_write(path, mine + "\n")
+    atomic_write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))

@@ -1,0 +1,106 @@
+"""A trained model as a folder that this project and sentence-transformers both load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.errors import UserError
+from sbert_repro.files import unwritable
+from sbert_repro.losses.objective import Objective
+
+_MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+_MODULES = "sentence_transformers.models"
+_HEAD = "head.safetensors"
+
+
+def save_model(
+    folder: Path,
+    backbone: TransformerBackbone,
+    tokenizer: Any,
+    pooling: nn.Module,
+    loss: Objective,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write everything a model is; the folder is there when it is complete, not before.
+
+    Args:
+        folder: Where to; one that a killed run left is replaced.
+        backbone: The trained backbone.
+        tokenizer: Its tokenizer.
+        pooling: The pooling it was trained with.
+        loss: The objective; its parameters (W_t) are part of the model.
+        settings: What the model was trained with; ``max_length`` in word pieces, special tokens
+            not counted, is read from it.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".model.", dir=folder.parent) as beside:
+            whole = Path(beside) / folder.name
+            backbone.model.save_pretrained(whole)  # type: ignore[operator]
+            tokenizer.save_pretrained(whole)
+            specials = tokenizer.num_special_tokens_to_add()
+            limit = min(settings["max_length"] + specials, backbone.positions)
+            for name, content in _descriptions(pooling, backbone.width, limit).items():
+                _write(whole / name, content)
+            _write(whole / "sbert_repro.json", settings)
+            if loss.state_dict():
+                save_file(loss.state_dict(), whole / _HEAD)
+            shutil.rmtree(folder, ignore_errors=True)
+            whole.rename(folder)
+    except OSError as problem:
+        raise unwritable(folder, problem) from problem
+
+
+def _descriptions(pooling: nn.Module, width: int, limit: int) -> dict[str, Any]:
+    modes = {f"pooling_mode_{mode}": name == pooling.name for name, mode in _MODES.items()}
+    return {
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
+        ],
+        "1_Pooling/config.json": {"word_embedding_dimension": width, **modes},
+        # There the limit counts [CLS] and [SEP], here it does not.
+        "sentence_bert_config.json": {"max_seq_length": limit, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "__version__": {name: version(name) for name in ("transformers", "torch")},
+            "similarity_fn_name": "cosine",
+        },
+    }
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_head(folder: Path, loss: Objective) -> None:
+    """Put the saved parameters of an objective back into one of the same options.
+
+    Args:
+        folder: A folder that `save_model` wrote.
+        loss: The objective; it is changed.
+
+    Raises:
+        UserError: If the folder holds no such head.
+    """
+    path = folder / _HEAD
+    try:
+        loss.load_state_dict(load_file(path) if path.exists() else {})
+    except Exception as problem:
+        raise UserError(
+            f"{path}: no head for {type(loss).__name__} ({type(problem).__name__}); expected the "
+            "one that this objective was trained with"
+        ) from problem

@@ -1,0 +1,191 @@
+"""Weights & Biases: curves and settings of a run, and never a reason for it to stop.
+
+Results are never read from there; the ledger has them.
+"""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from omegaconf import DictConfig
+
+from sbert_repro.config import plain
+
+_log = logging.getLogger(__name__)
+_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|auth", re.IGNORECASE)
+_SPARSE: dict[str, Any] = {
+    "console": "off",
+    "silent": True,
+    "save_code": False,
+    "disable_git": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "init_timeout": 20.0,
+    "finish_timeout": 60.0,
+}
+"""Nothing is captured but what is logged here; a server that is away is not waited for long."""
+
+
+class Tracking:
+    """A run in W&B, or nothing at all; the caller need not know which.
+
+    Attributes:
+        id: The run's id in W&B, ``None`` when nothing is tracked.
+    """
+
+    id: str | None
+
+    def __init__(self, run: Any = None) -> None:
+        """Wrap a run.
+
+        Args:
+            run: What ``wandb.init`` gave, or ``None``.
+        """
+        self._run = run
+        self.id = None if run is None else str(run.id)
+
+    def log(self, values: Mapping[str, Any], step: int) -> None:
+        """Add a point to the curves.
+
+        Args:
+            values: Curve → value.
+            step: Optimizer step.
+        """
+        self._try("log", lambda run: run.log(dict(values), step=step))
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Set final scores.
+
+        Args:
+            values: Name → value.
+        """
+        self._try("summary", lambda run: run.summary.update(dict(values)))
+
+    def log_table(self, name: str, frame: Any) -> None:
+        """Add a table.
+
+        Args:
+            name: Its name.
+            frame: A pandas ``DataFrame``.
+        """
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(dataframe=frame)})
+
+        self._try("log_table", send)
+
+    def finish(self) -> None:
+        """Write what is left and close the run."""
+        self._try("finish", lambda run: run.finish())
+        self._run = None
+
+    def _try(self, what: str, action: Callable[[Any], Any]) -> None:
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as problem:  # whatever it is, training goes on
+            _log.warning("W&B stopped at %s, the run goes on without it: %s", what, _line(problem))
+            self._run = None
+
+
+def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking:
+    """Begin to track a run; offline below ``paths.results`` unless the user is logged in.
+
+    Args:
+        config: The composed options; ``wandb`` and ``paths.results`` are read.
+        key: The run's key, which becomes its id.
+        settings: What W&B shows as the run's configuration; secrets are taken out.
+
+    Returns:
+        Tracking: A run, or one that tracks nothing when W&B is off or cannot start.
+    """
+    chosen = mode(plain(config.wandb.mode))
+    if chosen == "disabled":
+        return Tracking()
+    for attempt in dict.fromkeys((chosen, "offline")):
+        try:
+            return Tracking(_init(config, key, settings, attempt))
+        except Exception as problem:  # whatever it is, training goes on
+            _log.warning("W&B did not start (%s): %s", attempt, _line(problem))
+    return Tracking()
+
+
+def _init(config: DictConfig, key: str, settings: Mapping[str, Any], chosen: Any) -> Any:
+    import wandb  # half a second that an untracked run does not pay
+
+    folder = Path(config.paths.results)
+    folder.mkdir(parents=True, exist_ok=True)
+    return wandb.init(
+        project=config.wandb.project,
+        dir=str(folder),
+        id=key,
+        name=key,
+        resume="allow" if chosen == "online" else None,
+        mode=chosen,
+        config=without_secrets(plain(settings)),
+        settings=wandb.Settings(**_SPARSE),
+    )
+
+
+def mode(option: str) -> str:
+    """Decide between online, offline and disabled.
+
+    Args:
+        option: ``wandb.mode``; anything but ``auto`` is what is done.
+
+    Returns:
+        str: With ``auto`` what WANDB_MODE says, else online when logged in, else offline.
+    """
+    if option != "auto":
+        return option
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
+        return "disabled"
+    asked = os.environ.get("WANDB_MODE", "").lower()
+    if asked in ("online", "offline", "disabled"):
+        return asked
+    return "online" if not asked and _logged_in() else "offline"
+
+
+def _logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    named = os.environ.get("NETRC")
+    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    return any(_has_entry(path, host) for path in files)
+
+
+def _has_entry(path: Path, host: str) -> bool:
+    try:
+        return host in netrc.netrc(str(path)).hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return False
+
+
+def without_secrets(value: Any) -> Any:
+    """Take out every entry whose name sounds like a secret.
+
+    Args:
+        value: Plain values.
+
+    Returns:
+        Any: The same without them.
+    """
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if not _SECRET.search(str(k))}
+        return {key: without_secrets(item) for key, item in kept.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _line(problem: Exception) -> str:
+    return " ".join(f"{type(problem).__name__}: {problem}".split())[:200]

@@ -1,0 +1,71 @@
+"""One look at the dev set while training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sbert_repro.batch import Tokens
+from sbert_repro.data.batching import pad
+from sbert_repro.data.tokens import TokenColumn
+from sbert_repro.similarity import cosine, spearman
+
+_BATCH = 64
+
+
+class DevSet:
+    """Rows whose score picks the best checkpoint, as in the authors' code.
+
+    Scored pairs give Spearman's rank correlation of the cosine, triplets the share whose positive
+    is closer to the anchor than the negative by the Euclidean distance (sections 4.2 and 4.4).
+    """
+
+    def __init__(
+        self, columns: Sequence[TokenColumn], gold: np.ndarray | None, pad_id: int
+    ) -> None:
+        """Take the rows.
+
+        Args:
+            columns: ``k`` columns of ``N`` sentences.
+            gold: Gold scores ``[N]`` of any scale; ``None`` for triplets.
+            pad_id: What stands on padding.
+        """
+        self.metric = "accuracy" if gold is None else "spearman"
+        self._columns, self._gold, self._pad_id = columns, gold, pad_id
+        self._rows = [column.row(i) for column in columns for i in range(len(column))]
+        # By length, so that nearly no padding is computed; the vectors do not depend on it.
+        self._order = np.argsort([-len(row) for row in self._rows], kind="stable")
+
+    def score(self, embed: Callable[[Tokens], Tensor], device: torch.device) -> float:
+        """Score a model.
+
+        Args:
+            embed: Gives vectors ``[N, D]`` for ``N`` sentences.
+            device: Where it computes.
+
+        Returns:
+            float: × 100; NaN where a correlation is not defined (all vectors alike).
+        """
+        vectors: np.ndarray | None = None
+        for start in range(0, len(self._rows), _BATCH):
+            chosen = self._order[start : start + _BATCH]
+            tokens = pad([self._rows[i] for i in chosen], self._pad_id)
+            found = embed(tokens.to(device)).float().cpu().numpy()
+            if vectors is None:
+                vectors = np.empty((len(self._rows), found.shape[1]), np.float32)
+            vectors[chosen] = found
+        assert vectors is not None, "a split has rows"
+        columns = np.split(vectors, len(self._columns))
+        return 100 * (self._accuracy(*columns) if self._gold is None else self._spearman(*columns))
+
+    def _spearman(self, u: np.ndarray, v: np.ndarray) -> float:
+        assert self._gold is not None
+        return spearman(cosine(u, v), self._gold)
+
+    @staticmethod
+    def _accuracy(anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+        near = np.linalg.norm(anchor - positive, axis=1)
+        return float((near < np.linalg.norm(anchor - negative, axis=1)).mean())

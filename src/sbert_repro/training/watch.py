@@ -1,0 +1,164 @@
+"""What happens beside the steps: looks at dev, checkpoints, curves."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+
+from sbert_repro.batch import Batch
+from sbert_repro.training.checkpoints import LAST, BestWeights
+from sbert_repro.training.curve import LossCurve
+from sbert_repro.training.module import SiameseModule
+from sbert_repro.training.order import RunOrder
+from sbert_repro.training.tracking import Tracking
+from sbert_repro.training.validation import DevSet
+
+_FETCH_EVERY = 50
+
+
+class Watch(Callback):
+    """Looks at dev, keeps the best weights and saves checkpoints, in this order at one step.
+
+    Everything it knows is in the checkpoint, so a run that was killed ends with the same numbers.
+    """
+
+    def __init__(  # noqa: PLR0913 - all of it is used at every step
+        self,
+        folder: Path,
+        order: RunOrder,
+        dev: DevSet | None,
+        *,
+        evaluate_every: int,
+        save_every: int,
+        keep_best: bool,
+        tracking: Tracking,
+        advice: str,
+    ) -> None:
+        """Set the rhythm.
+
+        Args:
+            folder: For the checkpoints.
+            order: Knows how many steps an epoch and the run have.
+            dev: What is looked at, if anything.
+            evaluate_every: Steps between looks at dev; also at each epoch's end.
+            save_every: Steps between checkpoints; also at the end.
+            keep_best: Whether the weights of the best look are kept.
+            tracking: Gets the curves.
+            advice: What to do about a loss that is no number.
+        """
+        self.curve = LossCurve(advice)
+        self.scores: list[tuple[int, float]] = []
+        self.best_step: int | None = None
+        self.seconds = 0.0
+        self._folder, self._order, self._dev, self._tracking = folder, order, dev, tracking
+        self._evaluate_every, self._save_every = evaluate_every, save_every
+        self._best = BestWeights(folder) if keep_best else None
+        self._clock = time.monotonic()
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best look are what the run keeps."""
+        return self._best is not None
+
+    @property
+    def best_score(self) -> float:
+        """The score of the best look; NaN if there was none."""
+        return dict(self.scores).get(self.best_step or 0, math.nan)
+
+    @property
+    def last_score(self) -> float:
+        """The score of the last look; NaN if there was none."""
+        return self.scores[-1][1] if self.scores else math.nan
+
+    def on_train_start(self, trainer: Trainer, module: Any) -> None:
+        """Start the clock.
+
+        Args:
+            trainer: Lightning's trainer.
+            module: The module.
+        """
+        self._clock = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, index: int
+    ) -> None:
+        """Do what is due after a step.
+
+        Args:
+            trainer: Lightning's trainer.
+            module: The module.
+            outputs: The loss.
+            batch: The batch of the step.
+            index: Its number.
+        """
+        step, end = trainer.global_step, self._order.steps
+        self.curve.add(outputs["loss"], batch.rows)
+        look = self._dev is not None and self._is_look(step)
+        save = step % self._save_every == 0 or step == end or trainer.received_sigterm
+        if look or save or step % _FETCH_EVERY == 0:
+            loss = self.curve.fetch()
+            self._tracking.log({"train/loss": loss, "epoch": step / self._order.epoch_steps}, step)
+        if look:
+            self._look(module, step)
+        if save:
+            self.seconds += time.monotonic() - self._clock
+            self._clock = time.monotonic()
+            trainer.save_checkpoint(self._folder / LAST)
+            if self._best is not None:
+                self._best.forget_others(self.best_step)
+
+    def _is_look(self, step: int) -> bool:
+        order = self._order
+        due = step % self._evaluate_every == 0 or step % order.epoch_steps == 0
+        return due or step == order.steps
+
+    def _look(self, module: SiameseModule, step: int) -> None:
+        assert self._dev is not None
+        module.eval()
+        with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
+            score = self._dev.score(module.embed, module.device)
+        module.train()
+        self.scores.append((step, score))
+        self._tracking.log({f"dev/{self._dev.metric}": score}, step)
+        # A NaN is never better, and of equal scores the first one stays.
+        if not math.isnan(score) and not score <= self.best_score:
+            self.best_step = step
+            if self._best is not None:
+                self._best.keep(module, step)
+
+    def restore_best(self, module: SiameseModule) -> None:
+        """Put the best weights back when they are what the run keeps.
+
+        Args:
+            module: The module.
+        """
+        if self._best is not None and self.best_step is not None:
+            self._best.restore(module, self.best_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give everything seen so far.
+
+        Returns:
+            dict[str, Any]: For `load_state_dict`.
+        """
+        return {
+            "losses": torch.tensor(self.curve.values, dtype=torch.float64),
+            "scores": [list(look) for look in self.scores],
+            "best_step": self.best_step,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what another run saw.
+
+        Args:
+            state_dict: From `state_dict`.
+        """
+        self.curve.values = state_dict["losses"].tolist()
+        self.scores = [(int(step), float(score)) for step, score in state_dict["scores"]]
+        self.best_step, self.seconds = state_dict["best_step"], state_dict["seconds"]

@@ -1,0 +1,79 @@
+"""A data root of a few made-up rows, and options small enough to train in a second."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sbert_repro.composition import compose
+
+WORDS = "a the man woman dog cat plays runs eats sings red green big small outside inside no".split()
+LABELS = ["contradiction", "entailment", "neutral"]
+
+
+def sentences(count, seed):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 9, count)
+    return [" ".join(generator.choice(WORDS, n)) for n in lengths]
+
+
+def rows(count, seed):
+    generator = np.random.default_rng(seed)
+    return {
+        "sentence1": sentences(count, seed + 1),
+        "sentence2": sentences(count, seed + 2),
+        "score": generator.uniform(0, 5, count).round(2),
+    }
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory):
+    """22 training rows: with batches of 4, an epoch of 6 steps whose last batch is smaller."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "stsb").mkdir()
+    (root / "nli").mkdir()
+    for split, count in (("train", 22), ("dev", 12)):
+        pd.DataFrame(rows(count, count)).to_parquet(root / "stsb" / f"{split}.parquet")
+    pairs = {"premise": sentences(22, 5), "hypothesis": sentences(22, 6)}
+    pairs |= {"label": [LABELS[i % 3] for i in range(22)], "source": ["snli"] * 22}
+    pd.DataFrame(pairs).to_parquet(root / "nli" / "train.parquet")
+    return root
+
+
+@pytest.fixture
+def overrides(tiny_bert, small_root, tmp_path):
+    """Overrides of a run of 12 steps that looks at dev every 4 and saves every 5."""
+
+    def of(*more, results="results"):
+        return [
+            "encoder=transformer",
+            f"encoder.path={tiny_bert}",
+            f"paths.data={small_root}",
+            f"paths.models={tmp_path}",
+            f"paths.results={tmp_path / results}",
+            f"paths.cache={tmp_path / 'cache'}",
+            "data.allow_partial=true",
+            "trainer.batch_size=4",
+            "trainer.epochs=2",
+            "trainer.evaluate_every=4",
+            "trainer.save_every=5",
+            "trainer.accelerator=cpu",
+            "optimizer.lr=1e-3",
+            *more,
+        ]
+
+    return of
+
+
+@pytest.fixture
+def config_of(overrides):
+    return lambda *more, **where: compose(overrides(*more, **where))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in another order would not be equal to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

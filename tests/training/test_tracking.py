@@ -1,0 +1,134 @@
+"""W&B: which mode, no secrets, and that its failures never stop a run."""
+
+import logging
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from sbert_repro.training import tracking
+from sbert_repro.training.tracking import Tracking, mode, start, without_secrets
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """An environment in which nobody is logged in."""
+    for name in ("WANDB_MODE", "WANDB_DISABLED", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return monkeypatch
+
+
+def config_in(folder, chosen="offline"):
+    return OmegaConf.create(
+        {"wandb": {"project": "p", "mode": chosen}, "paths": {"results": str(folder)}}
+    )
+
+
+def test_nobody_logged_in_is_offline(nobody):
+    assert mode("auto") == "offline"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "chosen"),
+    [
+        ("WANDB_MODE", "online", "online"),
+        ("WANDB_MODE", "disabled", "disabled"),
+        ("WANDB_MODE", "dryrun", "offline"),
+        ("WANDB_DISABLED", "true", "disabled"),
+        ("WANDB_API_KEY", "x" * 40, "online"),
+    ],
+)
+def test_the_environment_decides_for_auto_and_only_for_auto(nobody, name, value, chosen):
+    nobody.setenv(name, value)
+    assert mode("auto") == chosen
+    assert mode("offline") == "offline"
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("machine api.wandb.ai login user password x", "online"),
+        ("machine example.org login user password x", "offline"),
+        ("machine", "offline"),
+    ],
+)
+def test_a_netrc_entry_is_a_login(nobody, tmp_path, text, chosen):
+    (tmp_path / ".netrc").write_text(text)
+    (tmp_path / ".netrc").chmod(0o600)
+    assert mode("auto") == chosen
+
+
+def test_secrets_are_taken_out_at_any_depth():
+    found = without_secrets(
+        {"lr": 1, "hf_token": "x", "a": [{"Api_Key": "x", "b": 2}], "c": {"password": "x"}}
+    )
+    assert found == {"lr": 1, "a": [{"b": 2}], "c": {}}
+
+
+def test_disabled_tracks_nothing_and_writes_nothing(tmp_path):
+    run = start(config_in(tmp_path, "disabled"), "0123456789abcdef", {})
+    run.log({"loss": 1.0}, 1)
+    run.finish()
+    assert run.id is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_that_raises_is_one_line_an_attempt_and_no_run(monkeypatch, tmp_path, caplog):
+    def init(**options):
+        raise ConnectionError(f"no\nserver for {options['mode']}")
+
+    monkeypatch.setattr("wandb.init", init)
+    with caplog.at_level(logging.WARNING):
+        run = start(config_in(tmp_path, "online"), "key", {})
+    run.log({"loss": 1.0}, 1)
+    assert run.id is None
+    assert [r.message for r in caplog.records] == [
+        "W&B did not start (online): ConnectionError: no server for online",
+        "W&B did not start (offline): ConnectionError: no server for offline",
+    ]
+
+
+@pytest.mark.parametrize("method", ["log", "summary", "log_table", "finish"])
+def test_a_failure_midway_is_said_once_and_the_run_goes_on(method, caplog):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    broken = SimpleNamespace(id="r", log=fail, finish=fail, summary=SimpleNamespace(update=fail))
+    run = Tracking(broken)
+    arguments = {
+        "log": ({"loss": 1.0}, 1),
+        "summary": ({"score": 1.0},),
+        "log_table": ("t", pd.DataFrame({"a": [1]})),
+        "finish": (),
+    }
+    for _ in range(3):
+        getattr(run, method)(*arguments[method])
+    run.finish()
+    assert len(caplog.records) == 1
+    assert "disk full" in caplog.text
+
+
+def test_an_offline_run_writes_curves_and_no_secret(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "b" * 30)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    run = start(config_in(tmp_path), "0123456789abcdef", {"seed": 3, "hf_token": "hf_" + "b" * 30})
+    run.log({"loss": 0.5}, 1)
+    run.log_table("table_1", pd.DataFrame({"row": ["SBERT"], "ours": [77.0]}))
+    run.summary({"spearman": 77.0})
+    run.finish()
+    assert run.id == "0123456789abcdef"
+    written = [path for path in (tmp_path / "wandb").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" and path.stat().st_size > 0 for path in written)
+    content = b"".join(path.read_bytes() for path in written)
+    assert b"seed" in content
+    assert b"a" * 40 not in content
+    assert b"b" * 30 not in content
+
+
+def test_settings_that_wandb_knows():
+    import wandb
+
+    assert wandb.Settings(**tracking._SPARSE).console == "off"
