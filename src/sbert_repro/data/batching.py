@@ -57,6 +57,9 @@ class BatchStream:
         pad_id: What stands on padding.
     """
 
+    # Lightning looks at both of a loader's samplers once it has seen one.
+    batch_sampler = None
+
     def __init__(
         self,
         columns: Sequence[TokenColumn],

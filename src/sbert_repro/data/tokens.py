@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 # Part of the key: raise it when the same text would give other arrays.
 FORMAT = 1
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)

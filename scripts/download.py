@@ -1,0 +1,46 @@
+"""Fill the data root: ``python scripts/download.py [DATA_SET …] [root=FOLDER]``, all by default.
+
+Needs the network; afterwards nothing does. Without ``root=`` the folder is SBERT_DATA's, or data/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from sbert_repro.command_line import one_line_errors
+from sbert_repro.data.download import download
+from sbert_repro.data.record import dataset, names
+from sbert_repro.errors import UserError
+
+
+def _wanted(words: list[str]) -> tuple[list[str], Path]:
+    # Not the folder that readers would find: what lies beside the repository is not ours to fill.
+    root = os.environ.get("SBERT_DATA") or "data"
+    chosen = []
+    for word in words:
+        key, given, value = word.partition("=")
+        if not given:
+            chosen.append(word)
+        elif key in ("root", "paths.data"):
+            root = value
+        else:
+            raise UserError(f"{word}: expected names of data sets and root=FOLDER")
+    return chosen or names(), Path(root)
+
+
+def main() -> None:
+    """Download one data set after another; what is there already is left alone."""
+    chosen, root = _wanted(sys.argv[1:])
+    records = [dataset(name) for name in chosen]
+    console = Console(soft_wrap=True, highlight=False)
+    for record in records:
+        for line in download(record, root):
+            console.print(line, markup=False)
+
+
+if __name__ == "__main__":
+    one_line_errors(main)
