@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sbert_repro.command_line import hydra_command
 from sbert_repro.files import atomic_write
+from sbert_repro.quoting import quoted
 
 
 @hydra_command("evaluate")
@@ -31,28 +32,13 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         cache=Path(config.paths.cache),
     )
     console = Console()
-    for part in (config.profile.banner, table(scores)):
-        if part:
-            console.print(part)
+    if config.profile.banner:
+        console.print(config.profile.banner)
+    console.print(table(scores))
     if output is not None:
         atomic_write(output, as_json(scores))
 
 
-def quoted(argument: str) -> str:
-    """Let task=a,b mean both tasks, as it reads; Hydra would take it for a sweep.
-
-    Args:
-        argument: One word of the command line.
-
-    Returns:
-        str: The same word, quoted for Hydra where needed.
-    """
-    key, _, value = argument.partition("=")
-    several = key == "task" and "," in value and value[0] not in "'\"["
-    return f"task='{value}'" if several else argument
-
-
 if __name__ == "__main__":
-    if not {"-m", "--multirun"} & set(sys.argv):
-        sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = quoted(sys.argv[1:], {"task", "encoder.key"})
     main()

@@ -39,11 +39,7 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
     Raises:
         UserError: If there is no finished training run of this key.
     """
-    record, folder = finished(key, runs), Ledger(Path(runs)).folder(key) / "model"
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: the run's model is gone; remove {folder.parent} and train again"
-        )
+    record, folder = finished(key, runs)
     encoder = TransformerEncoder(
         str(folder),
         pooling,

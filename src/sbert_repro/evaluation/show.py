@@ -30,22 +30,24 @@ def table(scores: Mapping[str, Any]) -> Table:
     shown = Table(
         title=f"{scores['_meta']['label']}: correlation of the cosine × 100",
         caption="\n".join(dict.fromkeys(notes)) or None,
+        box=None,
+        padding=(0, 1, 0, 0),
     )
-    for column in ("task", "pairs", "Spearman", "95 % interval", "mean", "wmean", "Pearson"):
-        shown.add_column(column, justify="left" if column == "task" else "right")
     others = list(next(iter(tasks.values()))["similarities"])
-    for name in others:
-        shown.add_column(name.capitalize(), justify="right")
+    columns = ("pairs", "Spearman", "95 %", "mean", "wmean", "Pearson", *(o[:4] for o in others))
+    shown.add_column("task", no_wrap=True)
+    for column in columns:
+        shown.add_column(column, justify="right", no_wrap=True)
     for name, found in tasks.items():
-        interval = f"{_number(found['ci_low'])}…{_number(found['ci_high'])}"
+        interval = f"{_number(found['ci_low'], 1)}–{_number(found['ci_high'], 1)}"
         means = [_number(found[key]) if key in found else "" for key in ("mean", "wmean")]
         rest = [_number(found["pearson"]), *(_number(found["similarities"][o]) for o in others)]
         shown.add_row(name, f"{found['n']:,}", _number(main_score(found)), interval, *means, *rest)
     return shown
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None or math.isnan(value) else f"{value:.2f}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "—" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def as_json(scores: Mapping[str, Any]) -> str:
