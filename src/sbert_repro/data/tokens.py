@@ -118,6 +118,8 @@ def tokenise(
     """
     folder = cache / key
     if not folder.is_dir():
+        rows = max(map(len, texts_by_column.values()))
+        _log.info("making word pieces of %s rows, once, in %s", f"{rows:,}", folder)
         try:
             _make(folder, texts_by_column, tokenizer, max_length)
         except OSError as problem:
