@@ -1,0 +1,229 @@
+"""Doing the work of a plan: what is missing is trained and scored, a failure stops only its row.
+
+The only file of this folder that calls training and evaluation.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sbert_repro.data.record import dataset, read
+from sbert_repro.errors import UserError
+from sbert_repro.ledger import Ledger
+from sbert_repro.tables.assemble import Done, Outcome
+from sbert_repro.tables.plan import Plan
+from sbert_repro.tables.subject import Record, Subject, Work
+
+_log = logging.getLogger(__name__)
+
+
+class Here:
+    """Training and evaluation in this process, through the ledger below `paths.results`.
+
+    Args:
+        config: Composed options; `paths` are read.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self.ledger = Ledger(Path(config.paths.results) / "runs")
+
+    def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+        """What the key of a training run is made of."""
+        from sbert_repro.training.run import settings_of
+
+        return settings_of(config, list(overrides))
+
+    def check(self, config: DictConfig) -> None:
+        """Read what a run would read."""
+        data = config.data
+        for name, split, limit in (
+            (data.name, data.split, data.limit),
+            (data.dev, data.dev_split, data.dev_limit),
+        ):
+            _check_rows(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
+
+    def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
+        """Read the pairs of the tasks."""
+        from sbert_repro.evaluation.tasks import resolve
+
+        root, partial = Path(config.paths.data), bool(config.data.allow_partial)
+        for task in resolve(list(tasks), root):
+            for split in task.splits:
+                _check_rows(task.dataset, root, split, None, partial)
+
+    def trained(self, key: str) -> Record | None:
+        """The record of a run."""
+        return self.ledger.get(key)
+
+    def records(self) -> list[Record]:
+        """All records there are."""
+        found = (self.ledger.get(key) for key in self.ledger.keys())
+        return [record for record in found if record is not None]
+
+    def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
+        """Train, or find in the ledger."""
+        from sbert_repro.training.run import train
+
+        return train(config, list(overrides))
+
+    def scored(
+        self, config: DictConfig, run: str | None, tasks: Sequence[str]
+    ) -> dict[str, Record | None]:
+        """Scores that are in the ledger."""
+        from sbert_repro.evaluation.run import scored
+
+        return scored(config, run, list(tasks))
+
+    def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
+        """Score, or find in the ledger."""
+        from sbert_repro.evaluation.run import score
+
+        return score(config, run, list(tasks))
+
+
+@functools.cache
+def _refusal(name: str, root: Path, split: str, limit: int | None, partial: bool) -> str:
+    """What is wrong with rows, "" when nothing is; many models of a table read the same ones."""
+    try:
+        read(dataset(name), root, split, limit=limit, allow_partial=partial)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _check_rows(name: str, root: Path, split: str, limit: int | None, partial: bool) -> None:
+    if refusal := _refusal(name, root, split, limit, partial):
+        raise UserError(refusal)
+
+
+def local(plan: Plan, work: Work, finished: Callable[[Done], object]) -> Done:
+    """Work through a plan in this process, one model after the other.
+
+    Args:
+        plan: The plan.
+        work: Training and evaluation.
+        finished: Called with all outcomes so far, at the start and after each row that had
+            something to do, so that an interrupted table can be read.
+
+    Returns:
+        The outcome of every subject.
+    """
+    todo = left(plan)
+    done: Done = {
+        number: _known(subject)
+        for number, subject in enumerate(plan.subjects)
+        if number not in todo
+    }
+    finished(done)
+    broken: dict[str, str] = {}
+    for row in plan.table.rows:
+        mine = [number for number in todo if plan.subjects[number].row is row]
+        for number in mine:
+            _log.info("%s", _title(plan, number))
+            done[number] = _outcome(plan.subjects[number], work, broken)
+        if mine:
+            finished(done)
+    return done
+
+
+LAUNCHERS = {"local": local}
+
+
+def launcher(name: str) -> Callable[[Plan, Work, Callable[[Done], object]], Done]:
+    """The way to work through a plan that has this name.
+
+    Args:
+        name: The word on the command line.
+
+    Returns:
+        Such as `local`.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name not in LAUNCHERS:
+        known = ", ".join(sorted(LAUNCHERS))
+        raise UserError(f"launcher={name}: there is no such launcher; there are: {known}")
+    return LAUNCHERS[name]
+
+
+def left(plan: Plan) -> list[int]:
+    """Places in `Plan.subjects` of what is neither done nor impossible."""
+    return [n for n, s in enumerate(plan.subjects) if not s.reason and not s.done]
+
+
+def _known(subject: Subject) -> Outcome:
+    """The outcome of what needs no work: it is done, or cannot be done."""
+    if subject.reason:
+        return Outcome(reason=subject.reason)
+    trained = tuple(stage.record for stage in subject.stages if stage.record is not None)
+    return Outcome({t: r for t, r in subject.scores.items() if r is not None}, trained)
+
+
+def _title(plan: Plan, number: int) -> str:
+    subject = plan.subjects[number]
+    columns = ", ".join(column.name for column in subject.columns)
+    seed = f", seed {subject.seed}" if subject.stages else ""
+    place = f"table {plan.table.name} [{number + 1}/{len(plan.subjects)}]"
+    return f"{place} {subject.row.name} ({columns}{seed})"
+
+
+def _outcome(subject: Subject, work: Work, broken: dict[str, str]) -> Outcome:
+    """Train and score one model; whatever goes wrong is said in its cells.
+
+    Args:
+        subject: The model.
+        work: Training and evaluation.
+        broken: Keys of runs that failed, with the reason; a shared run is not tried twice.
+
+    Returns:
+        Scores, or the reason why there are none.
+    """
+    trained: list[Record] = []
+    key = ""
+    try:
+        for stage in subject.stages:
+            key = str(stage.key)
+            if key in broken:
+                return Outcome(reason=broken[key], failed=True)
+            trained.append(work.train(stage.config, stage.overrides))
+        key = ""
+        assert subject.config is not None, "a subject without options has a reason"
+        run = trained[-1]["key"] if trained else None
+        return Outcome(work.score(subject.config, run, subject.tasks), tuple(trained))
+    except Exception as error:
+        reason = _reason(error)
+        _log.error("%s: %s", subject.row.name, reason, exc_info=not isinstance(error, UserError))
+        if key:
+            broken[key] = reason
+        return Outcome(reason=reason, failed=True)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"failed: {text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'}"
+
+
+def track(plan: Plan, text: str) -> None:
+    """Send the finished table to W&B as a table; never a reason to fail.
+
+    Args:
+        plan: The plan.
+        text: The table as CSV.
+    """
+    import io
+
+    import pandas as pd
+
+    from sbert_repro.training import tracking
+
+    name = f"table_{plan.table.name}"
+    run = tracking.start(plan.base, f"{name}_{plan.request.profile}", {"table": plan.table.name})
+    run.log_table(name, pd.read_csv(io.StringIO(text)))
+    run.finish()

@@ -1,0 +1,53 @@
+"""Which encoder takes the place of the paper's in a profile, or why none does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from sbert_repro.config import CONFIG_DIR
+from sbert_repro.errors import UserError
+
+ENCODERS = CONFIG_DIR / "encoder"
+_PRETRAINED = "sbert_repro.encoders.transformer.TransformerEncoder"
+
+
+def chosen(
+    overrides: Sequence[str],
+    stand_ins: Mapping[str, str],
+    profile: str,
+    folder: Path = ENCODERS,
+) -> tuple[list[str], str]:
+    """Put a profile's encoder in the place of the paper's.
+
+    A profile with stand-ins has no other pre-trained transformer than those, even when its weights
+    happen to be on the machine: its tables would otherwise depend on where they were made. Encoders
+    of another kind (word vectors, say) are used as they are.
+
+    Args:
+        overrides: A row's overrides, one of them `encoder=…`.
+        stand_ins: The paper's encoder → the profile's; empty where the paper's own are used.
+        profile: Its name, for messages.
+        folder: Where the encoder options lie.
+
+    Returns:
+        The overrides with the encoder that is used, and the paper's encoder when that is another
+        one, else "".
+
+    Raises:
+        UserError: There is no such encoder, or no stand-in for it.
+    """
+    name = next((o.partition("=")[2] for o in overrides if o.startswith("encoder=")), "")
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"encoder not available: configs/encoder/{path.name} does not exist")
+    if not stand_ins:
+        return list(overrides), ""
+    if name in stand_ins:
+        used = [f"encoder={stand_ins[name]}" if o == f"encoder={name}" else o for o in overrides]
+        return used, name
+    if yaml.safe_load(path.read_text(encoding="utf-8")).get("_target_") == _PRETRAINED:
+        raise UserError(f"no stand-in for {name} in profile {profile}")
+    return list(overrides), ""

@@ -1,0 +1,112 @@
+"""What has to be made and measured for a table, and who makes and measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from omegaconf import DictConfig
+
+from sbert_repro.config import canonical_json
+from sbert_repro.tables.spec import Column, Row
+
+Record = dict[str, Any]
+UNTRAINED = 0
+"""Stands where a seed would: an encoder that is used as it is has none."""
+
+
+class Work(Protocol):
+    """What a table asks of training and evaluation (`launch.Here`; a fake one in tests)."""
+
+    def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+        """What a training run's key is made of; a UserError says what is missing to know it."""
+
+    def check(self, config: DictConfig) -> None:
+        """Raise a UserError when the rows that a training run reads are not there or not whole."""
+
+    def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
+        """Raise a UserError when the pairs of a task are not there or not whole."""
+
+    def trained(self, key: str) -> Record | None:
+        """Record of a finished training run."""
+
+    def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
+        """Train, or find in the ledger."""
+
+    def scored(
+        self, config: DictConfig, run: str | None, tasks: Sequence[str]
+    ) -> dict[str, Record | None]:
+        """Finished scores by task; a UserError says which data or model is missing."""
+
+    def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
+        """Score a model: that of a run, or the encoder that the options name."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        overrides: What one would type after `train.py`.
+        config: Composed from them.
+        settings: What its key is made of, as far as that is known.
+        key: None when it cannot be known yet.
+        needs: What is missing to run it, "" when nothing is.
+        record: Its record, when it was finished before the plan was made.
+    """
+
+    overrides: tuple[str, ...]
+    config: DictConfig
+    settings: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    needs: str = ""
+    record: Record | None = None
+
+    @property
+    def identity(self) -> str:
+        """The key, or the options in its place while it is not known; equal for equal runs."""
+        return self.key or canonical_json([self.config, self.config.parent and self.overrides])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model of a row, and the columns it is measured in.
+
+    Attributes:
+        row: The row.
+        columns: Its columns that are measured on this model.
+        seed: Of the training; `UNTRAINED` without one.
+        overrides: What one would type.
+        config: Options of the last stage, or of the encoder; None when they cannot be composed.
+        stages: Training runs, the first one first.
+        instead_of: The paper's encoder when another one takes its place, else "".
+        reason: Why it cannot be run; "" when it can.
+        scores: Records by task that were there when the plan was made, None for those to be made.
+    """
+
+    row: Row
+    columns: tuple[Column, ...]
+    seed: int
+    overrides: tuple[str, ...] = ()
+    config: DictConfig | None = None
+    stages: tuple[Stage, ...] = ()
+    instead_of: str = ""
+    reason: str = ""
+    scores: dict[str, Record | None] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks of its columns, each once."""
+        return list(dict.fromkeys(str(column.task) for column in self.columns))
+
+    @property
+    def run(self) -> str | None:
+        """Key of the run whose model is scored; None for an encoder that is used as it is."""
+        return self.stages[-1].key if self.stages else None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing was left to do when the plan was made."""
+        trained = all(stage.record is not None for stage in self.stages)
+        return trained and bool(self.scores) and None not in self.scores.values()
