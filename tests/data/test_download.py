@@ -234,6 +234,7 @@ def test_mistakes_on_the_command_line(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SBERT_DATA", raising=False)
     assert command(monkeypatch, *words) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(said)

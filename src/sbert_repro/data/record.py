@@ -109,13 +109,9 @@ def read(
     path = split_path(record, root, split)
     examples = check(record, open_table(record, path), path)
     found, expected = len(next(iter(examples.texts.values()))), record.splits[split]
-    if found != expected and not allow_partial:
-        raise UserError(
-            f"{path} holds {found:,} of {expected:,} {record.unit} of {record.title}: get the "
-            f"complete set with `make data`, or take what is there with data.allow_partial=true"
-        )
-    if limit is not None and limit < 1:
-        raise UserError(f"data.limit={limit}: expected a whole number from 1, or null for all rows")
+    if not allow_partial:
+        _refuse_other_count(record, path, found, expected)
+    _check_limit(limit)
     used = found if limit is None else min(limit, found)
     return Split(
         name=split,
@@ -127,6 +123,19 @@ def read(
         rows_found=found,
         rows_expected=expected,
     )
+
+
+def _refuse_other_count(record: DataSet, path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise UserError(
+            f"{path} holds {found:,} of {expected:,} {record.unit} of {record.title}: get the "
+            f"complete set with `make data`, or take what is there with data.allow_partial=true"
+        )
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UserError(f"data.limit={limit}: expected a whole number from 1, or null for all rows")
 
 
 def _notes(record: DataSet, used: int, expected: int, dropped: int) -> list[str]:
