@@ -1,0 +1,1 @@
+"""Classifiers on frozen sentence vectors, trained and chosen as SentEval does."""
