@@ -7,7 +7,7 @@ import torch
 
 from sbert_repro.composition import compose
 
-WORDS = "a the man woman dog cat plays runs eats sings red green big small outside inside no".split()
+WORDS = "a the man woman dog cat plays runs eats sings red green big small outside no".split()
 LABELS = ["contradiction", "entailment", "neutral"]
 
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+import torch
 
 from sbert_repro.errors import UserError
 from sbert_repro.training import fit as fitting
@@ -135,11 +136,10 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "saved_at"), [("SIGKILL", -signal.SIGKILL, 5), ("SIGTERM", 143, 7)]
+    ("name", "ends"), [("SIGKILL", (-signal.SIGKILL, 5)), ("SIGTERM", (143, 7))]
 )
-def test_a_signal_to_the_process(overrides, config_of, tmp_path, undisturbed, name, status, saved_at):
-    import torch
-
+def test_a_signal_to_the_process(overrides, config_of, tmp_path, undisturbed, name, ends):
+    status, saved_at = ends
     options, folder = overrides("loss=classification"), tmp_path / "killed"
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM), name, str(folder), *options],

@@ -71,6 +71,8 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
 
 
 def _dev(config: DictConfig, tokenizer: Any, length: int) -> tuple[DevSet | None, list[str]]:
+    if config.data.dev is None:
+        return None, []
     record, data = dataset(config.data.dev), config.data
     if record.kind not in ("scored_pairs", "triplets"):
         raise UserError(

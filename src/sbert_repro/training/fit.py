@@ -144,7 +144,7 @@ def _run(
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
             )
-        except MisconfigurationException as problem:
+        except (MisconfigurationException, ValueError) as problem:
             raise UserError(
                 f"trainer.accelerator={config.trainer.accelerator}: {problem}; use auto or cpu"
             ) from problem

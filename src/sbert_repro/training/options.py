@@ -9,6 +9,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 import sbert_repro.losses
+from sbert_repro.config import plain
 from sbert_repro.data.description import DataSet
 from sbert_repro.data.record import dataset, names
 from sbert_repro.errors import UserError
@@ -28,9 +29,15 @@ def check_options(config: DictConfig) -> None:
 
     Raises:
         UserError: If the data are of another kind than the objective needs, have another number of
-            labels, or a number is out of range; says what fits.
+            labels or no dev rows to choose a checkpoint with, or a number is out of range; says
+            what fits.
     """
     _check_numbers(config)
+    if config.data.dev is None and plain(config.checkpoint) == "best_dev":
+        raise UserError(
+            f"checkpoint=best_dev needs dev rows, and data={config.data.name} has none: use "
+            "checkpoint=last, or name some with data.dev=…"
+        )
     record, loss = dataset(config.data.name), get_object(config.loss["_target_"])
     if record.kind != KINDS[loss.needs]:
         raise UserError(_mismatch(record, config.loss["_target_"].split(".")[-2], loss))

@@ -160,7 +160,6 @@ def _component(node: DictConfig) -> dict[str, Any]:
 
 def _data(config: DictConfig) -> dict[str, Any]:
     data, root = config.data, Path(config.paths.data)
-    dev = split_path(dataset(data.dev), root, data.dev_split)
     return {
         "name": data.name,
         "split": data.split,
@@ -168,8 +167,16 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "max_length": data.max_length,
         "sha256": _content(split_path(dataset(data.name), root, data.split)),
         "tokens": tokens.FORMAT,
-        "dev": [data.dev, data.dev_split, data.dev_limit, _content(dev) if dev.exists() else None],
+        "dev": _dev(data, root),
     }
+
+
+def _dev(data: DictConfig, root: Path) -> list[Any] | None:
+    if data.dev is None:
+        return None
+    path = split_path(dataset(data.dev), root, data.dev_split)
+    sha256 = _content(path) if path.exists() else None
+    return [data.dev, data.dev_split, data.dev_limit, sha256]
 
 
 def _content(path: Path) -> str:
