@@ -68,7 +68,7 @@ SLIPS = {
     "loss.num_labels=two": "loss.num_labels=two: expected int, found str",
     "optimizer.lr=fast": "optimizer.lr=fast: expected float, found str",
     "encoder=transformer": "encoder.path is not set: give encoder.path=…",
-    "experiment=nil": "experiment=nil: there is no such option; experiment is one of: authors_v023",
+    "experiment=nil": "experiment=nil: there is no such option; experiment is one of: afs, authors",
 }
 
 

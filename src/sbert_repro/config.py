@@ -63,7 +63,7 @@ class DataConfig:
     allow_partial: bool = False
     epochs: int = 1
     max_length: int = 128
-    dev: str = "stsb"
+    dev: str | None = "stsb"
     dev_split: str = "dev"
     dev_limit: int | None = None
 

@@ -32,13 +32,14 @@ def need(found: Sequence[str], wanted: Sequence[str], where: object) -> None:
         )
 
 
-def texts(column: pa.ChunkedArray, name: str, where: object) -> list[str]:
+def texts(column: pa.ChunkedArray, name: str, where: object, first_row: int = 0) -> list[str]:
     """Give a text column as strings; an empty string is a text, a missing one is not.
 
     Args:
         column: The column ``[N]``.
         name: Its name, for the message.
         where: The file, for the message.
+        first_row: Number of the column's first row in the file, when it is read in pieces.
 
     Returns:
         list[str]: ``N`` texts.
@@ -46,12 +47,12 @@ def texts(column: pa.ChunkedArray, name: str, where: object) -> list[str]:
     Raises:
         UserError: If it is no text column, or a row is missing or no UTF-8; says which row.
     """
-    strings = _strings(column, name, where)
+    strings = _strings(column, name, where, first_row)
     try:
         return list(strings.to_pylist())
     except UnicodeDecodeError as problem:
         raw = strings.cast(pa.large_binary()).to_pylist()
-        row = next(row for row, value in enumerate(raw) if not _decodes(value))
+        row = next(row for row, value in enumerate(raw, first_row) if not _decodes(value))
         raise UserError(f"{where}, row {row}: {name} is no UTF-8 text") from problem
 
 
@@ -123,7 +124,9 @@ def class_ids(
     return ids
 
 
-def _strings(column: pa.ChunkedArray, name: str, where: object) -> pa.ChunkedArray:
+def _strings(
+    column: pa.ChunkedArray, name: str, where: object, first_row: int = 0
+) -> pa.ChunkedArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
@@ -131,7 +134,7 @@ def _strings(column: pa.ChunkedArray, name: str, where: object) -> pa.ChunkedArr
         raise UserError(f"{where}: column {name} holds {column.type}, expected text")
     strings = column.cast(pa.large_string())
     if strings.null_count:
-        row = int(np.flatnonzero(strings.is_null().to_numpy())[0])
+        row = first_row + int(np.flatnonzero(strings.is_null().to_numpy())[0])
         raise UserError(f"{where}, row {row}: {name} is missing ({strings.null_count:,} such rows)")
     return strings
 

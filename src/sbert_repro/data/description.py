@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from sbert_repro.data.folds import Part, part
+
 Kind = Literal["labelled_pairs", "scored_pairs", "triplets", "labelled_texts"]
-Format = Literal["hub_table", "tsv", "sts_folder"]
+Format = Literal["hub_table", "tsv", "sts_folder", "lines", "by_hand"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class Source:
         split: Our split.
         place: Id of a data set on the Hugging Face Hub, or the URL of a file.
         format: ``hub_table`` (through ``datasets``), ``tsv`` (tab-separated, a header line, a
-            quote is a plain character), ``sts_folder`` (``STS.input.*.txt``, ``STS.gs.*.txt``).
+            quote is a plain character), ``sts_folder`` (``STS.input.*.txt``, ``STS.gs.*.txt``),
+            ``lines`` (each line is a row, cut by ``pattern``) or ``by_hand``: a CSV ``part`` that
+            the user fetches from the page ``place`` and puts into the data set's folder.
         part: The Hub's split; or the file or folder to take, inside ``archive`` where there is one.
         config: The Hub's configuration of the data set.
         revision: Commit on the Hub; ``None``: the newest, which the download then writes down.
@@ -28,8 +32,13 @@ class Source:
         sha256: Of the file or archive, where it is known.
         columns: Our column → theirs.
         labels: What the Hub's class ids 0, 1, 2 … stand for; a negative id is "no gold label".
+            With ``lines``: the label of each file in ``subsets``.
         constants: Our column → a text that all these rows get.
-        subsets: Names between ``STS.input.`` and ``.txt``.
+        subsets: Names between ``STS.input.`` and ``.txt``; files in the folder ``part``, one after
+            the other, with ``lines``.
+        pattern: Regular expression of a line; its named groups are our columns.
+        width: Columns of a CSV whose columns are known by their places, not by their names.
+        encoding: Of a CSV, or of lines.
     """
 
     split: str
@@ -44,6 +53,9 @@ class Source:
     labels: tuple[str, ...] = ()
     constants: Mapping[str, str] = field(default_factory=dict)
     subsets: tuple[str, ...] = ()
+    width: int | None = None
+    encoding: str = "utf-8"
+    pattern: str = "(?P<text>.*)"
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,9 @@ class DataSet:
         score_range: Lowest and highest gold score, for scored pairs.
         labels: The labels in the order of their class ids, for labelled sets.
         dropped_labels: Labels that mean "no gold label"; such rows are dropped and counted.
-        subset_column: Names the part of a year that a pair comes from.
+        subset_column: Names the part of a year, or the topic, that a pair comes from.
+        topics: The topics, for a set in one piece that is cut into folds or by topic (`folds`).
+        round_number: Its size is known as a round number only, so no other count is refused.
         sources: Where ``make data`` gets it.
         licence: Licence, or where its terms stand.
         citation: Whom to cite.
@@ -83,6 +97,19 @@ class DataSet:
     labels: tuple[str, ...] | None = None
     dropped_labels: tuple[str, ...] = ()
     subset_column: str | None = None
+    topics: tuple[str, ...] = ()
+    round_number: bool = False
+
+    def part(self, split: str) -> Part | None:
+        """Tell whether a split is cut out of the whole set, and how.
+
+        Args:
+            split: A split's name, such as ``test_fold_3``.
+
+        Returns:
+            Part | None: ``None`` for a split that is a file of its own.
+        """
+        return part(split) if self.topics else None
 
     @property
     def columns(self) -> tuple[str, ...]:

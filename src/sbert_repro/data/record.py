@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sbert_repro.data.description import DataSet
-from sbert_repro.data.table import check, open_table, split_path
+from sbert_repro.data.folds import FOLDS, rows, spelled
+from sbert_repro.data.table import Examples, open_examples, split_path
 from sbert_repro.errors import UserError
 from sbert_repro.files import sha256_of
 
@@ -27,17 +29,17 @@ class Split:
 
     Attributes:
         name: The split's name.
-        texts: Text column → its ``N`` sentences.
+        texts: Text column → its ``N`` sentences; those of triplets are read when asked for.
         target: Class ids (int64) or raw gold scores (float64) ``[N]``; ``None`` for triplets.
         subset: Part of the year each pair comes from ``[N]``; ``None`` where there are no parts.
         notes: What must be printed wherever a number rests on these rows.
         sha256: Of the file.
-        rows_found: Usable rows in the file, before any limit.
-        rows_expected: Rows of the complete set.
+        rows_found: Usable rows of the split, before any limit.
+        rows_expected: Rows of the complete split.
     """
 
     name: str
-    texts: dict[str, list[str]]
+    texts: Mapping[str, Sequence[str]]
     target: np.ndarray | None
     subset: np.ndarray | None
     notes: list[str]
@@ -107,22 +109,44 @@ def read(
             its record does not allow; one line with file, row, what was found and what to do.
     """
     path = split_path(record, root, split)
-    examples = check(record, open_table(record, path), path)
-    found, expected = len(next(iter(examples.texts.values()))), record.splits[split]
-    if not allow_partial:
+    whole = open_examples(record, path)
+    found, expected = len(whole), record.splits[path.stem]
+    if not (allow_partial or record.round_number):
         _refuse_other_count(record, path, found, expected)
     _check_limit(limit)
-    used = found if limit is None else min(limit, found)
+    cut = _cut(record, whole, split, path)
+    used = cut if limit is None or limit >= len(cut) else cut.first(limit)
+    # Of a part, two things may be missing: rows of the set it is cut from, and rows by the limit.
+    complete = found if record.round_number else expected
+    counts = [(len(used), complete)]
+    if cut is not whole:
+        counts = [(found, complete), (len(used), len(cut))]
     return Split(
         name=split,
-        texts={name: column[:used] for name, column in examples.texts.items()},
-        target=None if examples.target is None else examples.target[:used],
-        subset=None if examples.subset is None else examples.subset[:used],
-        notes=_notes(record, used, expected, examples.dropped),
+        texts=used.texts,
+        target=used.target,
+        subset=used.subset,
+        notes=_notes(record, counts, whole.dropped),
         sha256=sha256_of(path),
-        rows_found=found,
-        rows_expected=expected,
+        rows_found=len(cut),
+        rows_expected=expected if cut is whole else len(cut),
     )
+
+
+def _cut(record: DataSet, whole: Examples, split: str, path: Path) -> Examples:
+    """Give the rows of a fold or a topic; all rows where the split is a file of its own."""
+    wanted = record.part(split)
+    if wanted is None:
+        return whole
+    assert whole.subset is not None, "a set that is cut has topics"
+    chosen = rows(wanted, whole.subset, list(whole.texts.values()))
+    if not len(chosen) or len(chosen) == len(whole):
+        names = ", ".join(dict.fromkeys(spelled(topic) for topic in whole.subset.tolist()))
+        raise UserError(
+            f"{record.name} {split}: {len(chosen):,} of the {len(whole):,} {record.unit} in {path} "
+            f"belong to it; its topics are {names}, its folds 0 to {FOLDS - 1}"
+        )
+    return whole.at(chosen)
 
 
 def _refuse_other_count(record: DataSet, path: Path, found: int, expected: int) -> None:
@@ -138,10 +162,12 @@ def _check_limit(limit: int | None) -> None:
         raise UserError(f"data.limit={limit}: expected a whole number from 1, or null for all rows")
 
 
-def _notes(record: DataSet, used: int, expected: int, dropped: int) -> list[str]:
-    notes = []
-    if used != expected:
-        notes.append(f"{record.title}: {used:,} of {expected:,} {record.unit}")
+def _notes(record: DataSet, counts: list[tuple[int, int]], dropped: int) -> list[str]:
+    notes = [
+        f"{record.title}: {found:,} of {all_of:,} {record.unit}"
+        for found, all_of in counts
+        if found != all_of
+    ]
     if dropped:
         notes.append(f"{record.title}: {dropped:,} {record.unit} without a gold label dropped")
     return notes

@@ -1,0 +1,44 @@
+"""The Argument Facet Similarity corpus: Table 3 (section 4.3)."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet, Source
+
+TOPICS = {"DP": "death penalty", "GC": "gun control", "GM": "gay marriage"}
+
+
+def _pairs(topic: str) -> Source:
+    # The files name their columns as they please; the places of the three that count are known.
+    return Source(
+        split="all",
+        place="https://nlds.soe.ucsc.edu/node/44",
+        format="by_hand",
+        part=f"ArgPairs_{topic}.csv",
+        columns={"score": "0", "sentence1": "9", "sentence2": "10"},
+        width=11,
+        encoding="iso-8859-1",
+        constants={"topic": topic},
+    )
+
+
+RECORD = DataSet(
+    name="afs",
+    title="AFS",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"all": 6_000},
+    round_number=True,
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 5.0),
+    subset_column="topic",
+    topics=tuple(TOPICS),
+    sources=tuple(_pairs(topic) for topic in TOPICS),
+    licence="terms on the page it is fetched from: research use",
+    citation="Misra et al. 2016, Measuring the Similarity of Sentential Arguments in Dialogue",
+    note=(
+        "Has to be fetched by hand. The paper counts about 6,000 pairs and does not say how many "
+        "each topic has. In 10-fold cross-validation the sentences of test pairs stand in training "
+        "pairs too, only the pairing is new."
+    ),
+)

@@ -1,0 +1,51 @@
+"""BWS argument similarity: real argument pairs that stand in for the AFS corpus.
+
+Not in the paper. It has what the protocols of section 4.3 need (topics, graded similarity of two
+arguments) and can be had; its scores come from best-worst scaling, not from AFS's facets.
+"""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet, Source
+
+RECORD = DataSet(
+    name="bws",
+    title="BWS argument similarity",
+    unit="pairs",
+    kind="scored_pairs",
+    splits={"all": 3_400},
+    text_columns=("sentence1", "sentence2"),
+    target_column="score",
+    score_range=(0.0, 1.0),
+    subset_column="topic",
+    topics=(
+        "Abortion",
+        "Cloning",
+        "Death penalty",
+        "Gun control",
+        "Marijuana legalization",
+        "Minimum wage",
+        "Nuclear energy",
+        "School uniforms",
+    ),
+    sources=(
+        Source(
+            split="all",
+            place="https://tudatalib.ulb.tu-darmstadt.de/handle/tudatalib/2496",
+            format="by_hand",
+            part="BWS_Argument_Similarity_Corpus.csv",
+            columns={
+                "topic": "topic",
+                "sentence1": "argument1",
+                "sentence2": "argument2",
+                "score": "score",
+            },
+        ),
+    ),
+    licence="terms on the page it is fetched from",
+    citation=(
+        "Thakur et al. 2021, Augmented SBERT: Data Augmentation Method for Improving Bi-Encoders "
+        "for Pairwise Sentence Scoring Tasks"
+    ),
+    note="A stand-in for the AFS corpus: other topics, other scores; not comparable with Table 3.",
+)
