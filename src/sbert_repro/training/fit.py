@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sbert_repro.backbone.lookup import find_model
-from sbert_repro.backbone.transformer import load, load_tokenizer
+from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
 from sbert_repro.composition import build
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
@@ -84,21 +84,25 @@ def fit(
     backbone, tokenizer = load(source, config.encoder.layer), load_tokenizer(source)
     examples = load_examples(config, tokenizer, backbone.positions)
     order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
-    # Head and dropout draw from here on; the order of the rows has a generator of its own.
-    seed_everything(config.seed, verbose=False)
-    module = SiameseModule(
-        backbone,
-        build(config.pooling),
-        build(config.loss, width=backbone.width),
-        lambda trained: _drive(config, trained, order.steps),
-        config.trainer.max_grad_norm,
-    )
+    module = _module(config, backbone, order.steps)
     watch = _watch(config, folder / "checkpoints", order, examples, tracking or Tracking())
     _run(config, module, order, watch, folder / "checkpoints" / LAST)
     watch.restore_best(module)
     settings = {"max_length": examples.max_length, "layer": backbone.layer, **_described(config)}
     save_model(folder / "model", backbone, tokenizer, module.pooling, module.loss, settings)
     return FitResult(_scores(watch, examples), list(examples.notes), order.steps, watch.seconds)
+
+
+def _module(config: DictConfig, backbone: TransformerBackbone, steps: int) -> SiameseModule:
+    # Head and dropout draw from here on; the order of the rows has a generator of its own.
+    seed_everything(config.seed, verbose=False)
+    return SiameseModule(
+        backbone,
+        build(config.pooling),
+        build(config.loss, width=backbone.width),
+        lambda trained: _drive(config, trained, steps),
+        config.trainer.max_grad_norm,
+    )
 
 
 def _drive(config: DictConfig, module: nn.Module, steps: int) -> tuple[Optimizer, LRScheduler]:
