@@ -109,24 +109,18 @@ def read(
             its record does not allow; one line with file, row, what was found and what to do.
     """
     path = split_path(record, root, split)
-    whole = open_examples(record, path)
-    found, expected = len(whole), record.splits[path.stem]
+    whole, expected = open_examples(record, path), record.splits[path.stem]
     if not (allow_partial or record.round_number):
-        _refuse_other_count(record, path, found, expected)
+        _refuse_other_count(record, path, len(whole), expected)
     _check_limit(limit)
     cut = _cut(record, whole, split, path)
     used = cut if limit is None or limit >= len(cut) else cut.first(limit)
-    # Of a part, two things may be missing: rows of the set it is cut from, and rows by the limit.
-    complete = found if record.round_number else expected
-    counts = [(len(used), complete)]
-    if cut is not whole:
-        counts = [(found, complete), (len(used), len(cut))]
     return Split(
         name=split,
         texts=used.texts,
         target=used.target,
         subset=used.subset,
-        notes=_notes(record, counts, whole.dropped),
+        notes=_notes(record, expected, whole, cut, used),
         sha256=sha256_of(path),
         rows_found=len(cut),
         rows_expected=expected if cut is whole else len(cut),
@@ -162,12 +156,21 @@ def _check_limit(limit: int | None) -> None:
         raise UserError(f"data.limit={limit}: expected a whole number from 1, or null for all rows")
 
 
-def _notes(record: DataSet, counts: list[tuple[int, int]], dropped: int) -> list[str]:
+def _notes(
+    record: DataSet, expected: int, whole: Examples, cut: Examples, used: Examples
+) -> list[str]:
+    complete = len(whole) if record.round_number else expected
+    counts = [(len(used), complete)]
+    if cut is not whole:
+        # Two things may be missing: rows of the set it is cut from, and rows by the limit.
+        counts = [(len(whole), complete), (len(used), len(cut))]
     notes = [
         f"{record.title}: {found:,} of {all_of:,} {record.unit}"
         for found, all_of in counts
         if found != all_of
     ]
-    if dropped:
-        notes.append(f"{record.title}: {dropped:,} {record.unit} without a gold label dropped")
+    if whole.dropped:
+        notes.append(
+            f"{record.title}: {whole.dropped:,} {record.unit} without a gold label dropped"
+        )
     return notes
