@@ -105,8 +105,7 @@ def read(
         Split: The examples in the order of the file.
 
     Raises:
-        UserError: If the file is missing, cannot be read, lacks a column or a row, or holds what
-            its record does not allow; one line with file, row, what was found and what to do.
+        UserError: If the file is missing, damaged or not what its record says; names file and row.
     """
     path = split_path(record, root, split)
     whole, expected = open_examples(record, path), record.splits[path.stem]
