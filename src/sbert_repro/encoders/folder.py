@@ -35,11 +35,13 @@ class Described:
         pooling: ``mean``, ``max``, ``cls`` or whatever else it names; ``None`` if it does not say.
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted, or ``None``.
         normalize: Whether vectors are scaled to length 1 (the cosine does not notice).
+        layer: Which layer's states a run of ours was trained on, or ``None``.
     """
 
     pooling: str | None = None
     max_length: int | None = None
     normalize: bool = False
+    layer: str | None = None
 
 
 def describe(folder: Path) -> Described:
@@ -70,6 +72,7 @@ def describe(folder: Path) -> Described:
         pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
         max_length=_max_length(modules.get("Transformer", folder)),
         normalize="Normalize" in modules,
+        layer=_read(ours).get("layer") if (ours := folder / "sbert_repro.json").is_file() else None,
     )
 
 
