@@ -22,7 +22,7 @@ def command(subjects: Sequence[Subject]) -> str:
     if first.config is None:
         return ""
     words = [word for word in first.overrides if not is_neutral(word)]
-    tasks = f"[{','.join(first.tasks)}]"
+    tasks = ",".join(first.tasks)
     if not first.stages:
         return _line("python scripts/evaluate.py", [*words, f"task={tasks}"])
     words = [word for word in words if not word.startswith("seed=")]
@@ -30,7 +30,7 @@ def command(subjects: Sequence[Subject]) -> str:
     many = len(seeds) > 1
     choice = f"seed=range({seeds[0]},{seeds[-1] + 1})" if many else f"seed={seeds[0]}"
     start = "python train.py -m" if many else "python train.py"
-    return _line(start, [*words, choice, f"evaluate={tasks}"])
+    return _line(start, [*words, choice, f"evaluate=[{tasks}]"])
 
 
 def _line(start: str, words: Sequence[str]) -> str:

@@ -158,7 +158,7 @@ def _grid(sheet: Sheet) -> list[str]:
     lines = [_joined(["", *names]), _joined(["---", *("---:" for _ in names)])]
     section = ""
     for row in sheet.table.rows:
-        if row.section != section:
+        if row.section and row.section != section:
             section = row.section
             lines.append(_joined([f"**{section}**", *("" for _ in names)]))
         mine = {cell.column: cell for cell in sheet.cells if cell.paper_row == row.name}

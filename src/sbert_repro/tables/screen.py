@@ -28,7 +28,7 @@ def on_screen(sheet: Sheet) -> Group:
         table.add_column(name, justify="right")
     section = ""
     for row in sheet.table.rows:
-        if row.section != section:
+        if row.section and row.section != section:
             section = row.section
             table.add_row(f"[bold]{escape(section)}[/bold]")
         mine = {cell.column: cell for cell in sheet.cells if cell.paper_row == row.name}

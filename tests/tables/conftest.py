@@ -1,0 +1,203 @@
+"""A small table, and a trainer and an evaluator that only pretend."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sbert_repro import composition
+from sbert_repro.composition import stage_overrides
+from sbert_repro.config import plain, run_key
+from sbert_repro.errors import UserError
+from sbert_repro.tables import plan, request, spec
+
+
+@functools.cache
+def _composed(overrides, config_name):
+    return composition.compose(list(overrides), config_name)
+
+
+def compose(overrides, config_name="train"):
+    """As `composition.compose`, which takes a quarter of a second, but once for all tests."""
+    return _composed(tuple(overrides), config_name)
+
+
+@pytest.fixture(autouse=True)
+def _compose_once(monkeypatch):
+    for module in (plan, request):
+        monkeypatch.setattr(module, "compose", compose)
+
+
+SMALL = {
+    "number": 99,
+    "title": "A small one",
+    "caption": "Spearman × 100.",
+    "tolerance": 1.0,
+    "seeds": 3,
+    "columns": [
+        {"name": "A", "task": "stsb", "metric": "spearman"},
+        {"name": "B", "task": "sts12", "metric": "all"},
+        {"name": "Avg.", "mean_of": ["A", "B"]},
+    ],
+    "rows": [
+        {
+            "name": "mean BERT",
+            "encoder": ["encoder=bert_base", "pooling=mean"],
+            "paper": [50, 40, 45],
+        },
+        {
+            "name": "NLI",
+            "section": "Trained",
+            "train": ["encoder=bert_base", "experiment=nli"],
+            "paper": [77.03, 70, 73.5],
+            "paper_sd": [0.5, None, None],
+            "note": "Look | here.",
+        },
+        {
+            "name": "NLI then STSb",
+            "section": "Trained",
+            "train": ["encoder=bert_base", "experiment=nli_then_stsb"],
+            "paper": [85, 75, 80],
+        },
+        {
+            "name": "large",
+            "train": ["encoder=bert_large", "experiment=nli"],
+            "paper": [79, 72, 75.5],
+        },
+        {"name": "InferSent", "encoder": ["encoder=nobody_built"], "paper": [68, 53, 60.5]},
+    ],
+}
+
+
+class Pretended:
+    """Work that keeps its records in memory and counts what it was asked to do.
+
+    Attributes:
+        trainings: Keys, in the order of training.
+        scorings: (run or encoder, task), in the order of scoring.
+        without: Paths of encoders that are not there.
+        fails_at: Key → exception raised in place of training.
+        scores: (run or encoder, task) → score, where it matters.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict] = {}
+        self.trainings: list[str] = []
+        self.scorings: list[tuple[str, str]] = []
+        self.without: set[str] = set()
+        self.fails_at: dict[str, BaseException] = {}
+        self.scores: dict[tuple[str, str], float | None] = {}
+        self.notes = ["NLI: 20,000 of 942,069 pairs"]
+
+    def settings(self, config, overrides):
+        if config.encoder.path in self.without:
+            raise UserError(f"model {config.encoder.path}: no such folder. Copy it")
+        parent = None
+        if config.parent is not None:
+            words = stage_overrides(list(overrides), list(config.parent))
+            parent = run_key("train", self.settings(compose(words), words))
+        parts = ("pooling", "loss", "data", "trainer", "seed")
+        settings = {part: plain(config[part]) for part in parts}
+        return {**settings, "encoder": config.encoder.path, "parent": parent}
+
+    def check(self, config):
+        if config.data.name in self.without:
+            raise UserError(f"there is no {config.data.name}: get it with `make data`")
+
+    def check_tasks(self, config, tasks):
+        for task in tasks:
+            if task in self.without:
+                raise UserError(f"there is no {task}: get it with `make data`")
+
+    def trained(self, key):
+        return self.kept.get(key)
+
+    def records(self):
+        return list(self.kept.values())
+
+    def train(self, config, overrides):
+        settings = self.settings(config, overrides)
+        key = run_key("train", settings)
+        if key in self.kept:
+            return self.kept[key]
+        if key in self.fails_at:
+            raise self.fails_at[key]
+        self.trainings.append(key)
+        notes = self.notes if config.data.name == "nli" else []
+        self.kept[key] = self._record("train", key, settings, {"dev": 1.0}, notes, 120.0)
+        return self.kept[key]
+
+    def scored(self, config, run, tasks):
+        self.check_tasks(config, tasks)
+        if run is None and config.encoder.path in self.without:
+            raise UserError(f"model {config.encoder.path}: no such folder")
+        return {task: self.kept.get(self._key(config, run, task)) for task in tasks}
+
+    def score(self, config, run, tasks):
+        found = {}
+        for task in tasks:
+            key = self._key(config, run, task)
+            if key not in self.kept:
+                self.scorings.append((run or config.encoder.path, task))
+                self.kept[key] = self._scored(key, config, run, task)
+            found[task] = self.kept[key]
+        return found
+
+    def _key(self, config, run, task):
+        pooling = None if run else plain(config.pooling)
+        return run_key("evaluate", {"run": run or config.encoder.path, "p": pooling, "task": task})
+
+    def _scored(self, key, config, run, task):
+        seed = config.seed if run else 0
+        usual = 76.0 + seed + (10.0 if task == "sts12" else 0.0)
+        score = self.scores.get((run or config.encoder.path, task), usual)
+        metric = "all" if task == "sts12" else "spearman"
+        ends = (None, None) if score is None else (score - 1, score + 1)
+        scores = {metric: score, "n": 100, "ci_low": ends[0], "ci_high": ends[1]}
+        return self._record("evaluate", key, {"task": task}, scores, [], 2.0)
+
+    def _record(self, kind, key, settings, scores, notes, seconds):
+        return {
+            "schema": 1,
+            "kind": kind,
+            "key": key,
+            "settings": settings,
+            "scores": scores,
+            "seed": settings.get("seed"),
+            "notes": notes,
+            "wall_seconds": seconds,
+            "git": {"commit": "0123456789abcdef", "dirty": False},
+            "hardware": {"cpu": "Some CPU", "cores": 2, "ram_gib": 4.0, "gpus": ["Some GPU"]},
+        }
+
+
+@pytest.fixture
+def work():
+    return Pretended()
+
+
+@pytest.fixture
+def small(tmp_path):
+    """The small table, loaded from a file."""
+    return written(tmp_path, SMALL)
+
+
+def written(folder: Path, content: dict) -> spec.Table:
+    """A table from its content, through a YAML file."""
+    (folder / "table_99.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(content))))
+    return spec.load("99", folder)
+
+
+@pytest.fixture
+def planned(small, work):
+    """A function that plans the small table in a profile."""
+
+    def make(profile="paper", changes=(), table=small):
+        asked = request.Request(profile, tuple(changes))
+        return plan.make(table, asked, request.check(asked), work)
+
+    return make
