@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+VERSION = 1
+"""Raised when rows would fall into other folds; part of the key of what rests on them."""
 FOLDS = 10
 WHOLE = "all"
 """The split that is cut."""

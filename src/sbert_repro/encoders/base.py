@@ -1,4 +1,4 @@
-"""The two kinds of model that the paper's tables compare."""
+"""The kinds of model that the paper's tables compare."""
 
 from __future__ import annotations
 
@@ -36,6 +36,33 @@ class SentenceEncoder(Protocol):
 
         Returns:
             Vectors: ``[N, D]``, float32, row by row.
+        """
+
+
+@runtime_checkable
+class FittedEncoder(Protocol):
+    """Has to see sentences before it can embed any, as tf-idf does (Table 3).
+
+    Attributes:
+        label: The name that a table prints.
+        notes: What a reader must know about the model.
+    """
+
+    label: str
+    notes: list[str]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the vectors depend on beside the sentences that it is fitted on."""
+
+    def fitted(self, sentences: Sequence[str]) -> SentenceEncoder:
+        """Learn from sentences.
+
+        Args:
+            sentences: Training sentences; never those that will be scored.
+
+        Returns:
+            SentenceEncoder: An encoder that knows them; this one stays as it is.
         """
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.encoders.base import PairScorer, SentenceEncoder
+from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
+from sbert_repro.errors import UserError
 from sbert_repro.evaluation import sts
-from sbert_repro.evaluation.tasks import Pairs, load, resolve
+from sbert_repro.evaluation.tasks import Pairs, TaskData, load, resolve
 from sbert_repro.evaluation.vectors import encode_sets
 from sbert_repro.similarity import paired
 
-Model = SentenceEncoder | PairScorer
+Model = SentenceEncoder | PairScorer | FittedEncoder
 Floats = NDArray[np.floating]
 
 
@@ -37,8 +38,8 @@ def evaluate(
         cache: Where sentence vectors are kept between runs, or ``None``.
 
     Returns:
-        dict[str, Any]: Task → scores × 100 (`sts.score`), and ``_meta``: the encoder's ``label``,
-        ``identity`` and ``notes``.
+        dict[str, Any]: Task → scores × 100 (`sts.score`, or what the task's measure gives), and
+        ``_meta``: the encoder's ``label``, ``identity`` and ``notes``.
 
     Raises:
         UserError: If a task does not exist or its data are missing, damaged or incomplete.
@@ -48,19 +49,26 @@ def evaluate(
     return {**score_tasks(encoder, pairs, cache), "_meta": meta}
 
 
-def score_tasks(encoder: Model, pairs: Sequence[Pairs], cache: Path | None) -> dict[str, Any]:
-    """Score an encoder on pairs that have been read, each distinct text embedded once.
+def score_tasks(encoder: Model, read: Sequence[TaskData], cache: Path | None) -> dict[str, Any]:
+    """Score an encoder on what has been read; each distinct text of pairs is embedded once.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: The pairs of each task.
+        read: What `load` gave for each task.
         cache: Where sentence vectors are kept, or ``None``.
 
     Returns:
         dict[str, Any]: Task → scores; with ``notes`` where the data have some.
     """
-    predicted = _predict(encoder, pairs, cache)
-    return {one.task.name: _scored(one, predicted[one.task.name]) for one in pairs}
+    predicted = _predict(encoder, [one for one in read if isinstance(one, Pairs)], cache)
+    scores: dict[str, Any] = {}
+    for one in read:
+        if isinstance(one, Pairs):
+            scores[one.task.name] = _scored(one, predicted[one.task.name])
+        else:
+            found = one.task.module.score(encoder, one, cache)
+            scores[one.task.name] = {**found, "notes": one.notes} if one.notes else found
+    return scores
 
 
 def _scored(pairs: Pairs, predicted: Mapping[str, Floats]) -> dict[str, Any]:
@@ -75,6 +83,13 @@ def _scored(pairs: Pairs, predicted: Mapping[str, Floats]) -> dict[str, Any]:
 def _predict(
     encoder: Model, pairs: Sequence[Pairs], cache: Path | None
 ) -> Mapping[str, dict[str, Floats]]:
+    if not pairs:
+        return {}
+    if isinstance(encoder, FittedEncoder):
+        raise UserError(
+            f"task={pairs[0].task.name}: {encoder.label} has to be fitted on training sentences, "
+            "and this task has none; use task=afs or task=bws"
+        )
     if isinstance(encoder, PairScorer):
         both = {one.task.name: list(zip(one.first, one.second, strict=True)) for one in pairs}
         return {name: {"score": encoder.score(of_task)} for name, of_task in both.items()}

@@ -13,41 +13,45 @@ from omegaconf import DictConfig
 
 from sbert_repro.composition import build
 from sbert_repro.config import plain, run_key
+from sbert_repro.data import folds
+from sbert_repro.data.record import dataset
 from sbert_repro.encoders.run import from_run
 from sbert_repro.evaluation.evaluate import Model, score_tasks
-from sbert_repro.evaluation.sts import VERSION, main_score
-from sbert_repro.evaluation.tasks import Pairs, load, resolve
+from sbert_repro.evaluation.sts import main_score
+from sbert_repro.evaluation.tasks import TaskData, load, resolve
 from sbert_repro.ledger import Ledger
 
 KIND = "evaluate"
 Record = dict[str, Any]
 
 
-def settings_of(encoder: Model, pairs: Pairs) -> dict[str, Any]:
+def settings_of(encoder: Model, pairs: TaskData) -> dict[str, Any]:
     """Give what an evaluation's number depends on.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: A task's pairs.
+        pairs: What a task is scored on.
 
     Returns:
         dict[str, Any]: The model by content, the task, the data by content, the metric's version.
     """
+    cut = {"folds": folds.VERSION} if dataset(pairs.task.dataset).topics else {}
     return {
         "encoder": dict(encoder.identity),
         "task": pairs.task.name,
         "splits": list(pairs.task.splits),
         "data": pairs.sha256,
-        "version": VERSION,
+        "version": pairs.task.module.VERSION,
+        **cut,
     }
 
 
-def key_of(encoder: Model, pairs: Pairs) -> str:
+def key_of(encoder: Model, pairs: TaskData) -> str:
     """Name an evaluation by what its number depends on.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: A task's pairs.
+        pairs: What a task is scored on.
 
     Returns:
         str: 16 hex digits.
@@ -55,12 +59,12 @@ def key_of(encoder: Model, pairs: Pairs) -> str:
     return run_key(KIND, settings_of(encoder, pairs))
 
 
-def look_up(encoder: Model, pairs: Sequence[Pairs], ledger: Ledger) -> dict[str, Record | None]:
+def look_up(encoder: Model, pairs: Sequence[TaskData], ledger: Ledger) -> dict[str, Record | None]:
     """Find what has been computed.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: The pairs of each task.
+        pairs: What each task is scored on.
         ledger: Where records are kept.
 
     Returns:
@@ -70,7 +74,7 @@ def look_up(encoder: Model, pairs: Sequence[Pairs], ledger: Ledger) -> dict[str,
 
 
 def evaluate_run(
-    encoder: Model, pairs: Sequence[Pairs], ledger: Ledger, cache: Path | None = None
+    encoder: Model, pairs: Sequence[TaskData], ledger: Ledger, cache: Path | None = None
 ) -> dict[str, Record]:
     """Give the records of an encoder; what is not in the ledger is computed together.
 
@@ -78,7 +82,7 @@ def evaluate_run(
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: The pairs of each task.
+        pairs: What each task is scored on.
         ledger: Where records are kept.
         cache: Where sentence vectors are kept, or ``None``.
 
@@ -99,7 +103,7 @@ def evaluate_run(
     return {name: record for name, record in records.items() if record is not None}
 
 
-def _compute(encoder: Model, pairs: Sequence[Pairs], cache: Path | None) -> Iterator[Record]:
+def _compute(encoder: Model, pairs: Sequence[TaskData], cache: Path | None) -> Iterator[Record]:
     if not pairs:
         return
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
@@ -201,6 +205,6 @@ def _runs(config: DictConfig) -> Path:
     return Path(config.paths.results) / "runs"
 
 
-def _pairs(config: DictConfig, tasks: str | Sequence[str]) -> list[Pairs]:
+def _pairs(config: DictConfig, tasks: str | Sequence[str]) -> list[TaskData]:
     root, partial = Path(config.paths.data), bool(config.data.allow_partial)
     return [load(task, root, allow_partial=partial) for task in resolve(tasks, root)]

@@ -27,22 +27,31 @@ def table(scores: Mapping[str, Any]) -> Table:
     """
     tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
     notes = [*scores["_meta"]["notes"], *(n for f in tasks.values() for n in f.get("notes", []))]
+    only_pairs = not any("accuracy" in found for found in tasks.values())
+    what = "correlation of the cosine × 100" if only_pairs else "scores × 100"
     shown = Table(
-        title=f"{scores['_meta']['label']}: correlation of the cosine × 100",
+        title=f"{scores['_meta']['label']}: {what}",
         caption="\n".join(dict.fromkeys(notes)) or None,
         box=None,
         padding=(0, 1, 0, 0),
     )
-    others = list(next(iter(tasks.values()))["similarities"])
-    columns = ("pairs", "Spearman", "95 %", "mean", "wmean", "Pearson", *(o[:4] for o in others))
+    others = list(dict.fromkeys(o for f in tasks.values() for o in f.get("similarities", [])))
+    main = "Spearman" if only_pairs else "score"
+    columns = ("n", main, "95 %", "mean", "wmean", "Pearson", *(o[:4] for o in others))
     shown.add_column("task", no_wrap=True)
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
     for name, found in tasks.items():
-        interval = f"{_number(found['ci_low'], 1)}–{_number(found['ci_high'], 1)}"
-        means = [_number(found[key]) if key in found else "" for key in ("mean", "wmean")]
-        rest = [_number(found["pearson"]), *(_number(found["similarities"][o]) for o in others)]
-        shown.add_row(name, f"{found['n']:,}", _number(main_score(found)), interval, *means, *rest)
+        rest = [found.get("similarities", {}).get(other, "") for other in others]
+        cells = [*(found.get(key, "") for key in ("mean", "wmean", "pearson")), *rest]
+        ends = [_number(found.get(key), 1) for key in ("ci_low", "ci_high")]
+        shown.add_row(
+            name,
+            f"{found['n']:,}",
+            _number(main_score(found)),
+            "–".join(ends) if "ci_low" in found else "",
+            *("" if cell == "" else _number(cell) for cell in cells),
+        )
     return shown
 
 

@@ -59,12 +59,13 @@ def main_score(scores: Mapping[str, Any]) -> float:
     """Give the one number of a task that the paper's tables print.
 
     Args:
-        scores: What `score` gives.
+        scores: What `score` gives, or another measure.
 
     Returns:
-        float: ``all`` where there are sub-sets, else ``spearman``; NaN where it is not defined.
+        float: ``all`` where there are sub-sets, else ``spearman``, else ``accuracy``; NaN where it
+        is not defined.
     """
-    value = scores.get("all", scores.get("spearman"))
+    value = scores.get("all", scores.get("spearman", scores.get("accuracy")))
     return float("nan") if value is None else float(value)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,43 @@ from sbert_repro.files import sha256_of
 
 @dataclass(frozen=True)
 class Task:
-    """A test set of scored pairs.
+    """A test set and how it is scored.
 
     Attributes:
         name: The word on the command line and the key in the scores.
         dataset: Name of the data set.
         splits: Splits that are pooled.
+        measure: The file of this folder that scores it; ``sts`` for scored pairs. Any other one has
+            ``VERSION``, ``load(task, data_root, allow_partial=…)``, which gives an object with
+            ``task``, ``notes`` and ``sha256``, and ``score(encoder, that, cache)``, which gives
+            scores × 100.
     """
 
     name: str
     dataset: str
     splits: tuple[str, ...] = ("test",)
+    measure: str = "sts"
+
+    @property
+    def module(self) -> Any:
+        """The file that scores it."""
+        return importlib.import_module(f"sbert_repro.evaluation.{self.measure}")
+
+
+class TaskData(Protocol):
+    """What a task's measure reads."""
+
+    @property
+    def task(self) -> Task:
+        """Which task."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the score must know, such as missing rows."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what was read."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,10 @@ _TASKS = (
     Task("sickr_all", "sickr", ("train", "dev", "test")),
     Task("korsts", "korsts"),
     Task("korsts_dev", "korsts", ("dev",)),
+    Task("afs", "afs", ("all",), measure="afs"),
+    Task("bws", "bws", ("all",), measure="afs"),
+    Task("wikisections", "wikisections", measure="triplet_accuracy"),
+    Task("wikisections_dev", "wikisections", ("dev",), measure="triplet_accuracy"),
 )
 TASKS = {task.name: task for task in _TASKS}
 GROUPS = {"sts": ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")}
@@ -96,17 +127,28 @@ def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
     found: dict[str, Task] = {}
     for word in (word.strip() for word in words):
         for name in _members(word, data_root):
-            found[name] = TASKS[name]
+            found[name] = TASKS.get(name) or _part(name)
     return list(found.values())
+
+
+def _part(name: str) -> Task:
+    """Give the task of one fold or topic, ``afs_fold_3``, for a model trained on the rest."""
+    whole, _, part = name.partition("_")
+    return Task(name, whole, (f"test_{part}",))
+
+
+def _is_part(name: str) -> bool:
+    whole, _, part = name.partition("_")
+    return whole in TASKS and dataset(TASKS[whole].dataset).part(f"test_{part}") is not None
 
 
 def _members(word: str, data_root: Path) -> Sequence[str]:
     if word == "all":
         return _present(data_root)
-    if word in TASKS:
+    if word in TASKS or _is_part(word):
         return (word,)
     if word not in GROUPS:
-        known = ", ".join([*GROUPS, *TASKS, "all"])
+        known = ", ".join([*GROUPS, *TASKS, "afs_fold_0 …", "afs_topic_dp …", "all"])
         raise UserError(f"task={word}: there is no such task; task is one or more of: {known}")
     return GROUPS[word]
 
@@ -122,8 +164,8 @@ def _present(data_root: Path) -> list[str]:
     return present
 
 
-def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Pairs:
-    """Read a task's pairs.
+def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> TaskData:
+    """Read what a task is scored on.
 
     Args:
         task: The task.
@@ -131,11 +173,14 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Pairs:
         allow_partial: Accept fewer rows than the data set has; the score then carries a note.
 
     Returns:
-        Pairs: The splits one after the other.
+        TaskData: `Pairs`, or what the task's measure reads.
 
     Raises:
         UserError: If a file is missing, damaged or not what the data set's record says.
     """
+    if task.measure != Task.measure:
+        read_by_measure: TaskData = task.module.load(task, data_root, allow_partial=allow_partial)
+        return read_by_measure
     record = dataset(task.dataset)
     paths = [split_path(record, data_root, name) for name in task.splits]
     # Asked for again with every row and seed of a table; a file that changes is read again.
@@ -148,7 +193,9 @@ def _load(task: Task, data_root: Path, allow_partial: bool, _state: tuple[str, .
     record = dataset(task.dataset)
     splits = [read(record, data_root, name, allow_partial=allow_partial) for name in task.splits]
     first, second = record.text_columns
-    subsets = [split.subset for split in splits if split.subset is not None]
+    # The paper averages over topics what was trained without them, never within one model's test.
+    parts = () if record.topics else splits
+    subsets = [split.subset for split in parts if split.subset is not None]
     whole = hashlib.sha256("\n".join(split.sha256 for split in splits).encode())
     return Pairs(
         task=task,

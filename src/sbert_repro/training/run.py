@@ -16,7 +16,7 @@ from sbert_repro.backbone.lookup import find_model, model_sha256
 from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.composition import compose, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
-from sbert_repro.data import tokens
+from sbert_repro.data import folds, tokens
 from sbert_repro.data.record import dataset
 from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
@@ -160,6 +160,7 @@ def _component(node: DictConfig) -> dict[str, Any]:
 
 def _data(config: DictConfig) -> dict[str, Any]:
     data, root = config.data, Path(config.paths.data)
+    cut = {"folds": folds.VERSION} if dataset(data.name).part(data.split) else {}
     return {
         "name": data.name,
         "split": data.split,
@@ -168,6 +169,7 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "sha256": _content(split_path(dataset(data.name), root, data.split)),
         "tokens": tokens.FORMAT,
         "dev": _dev(data, root),
+        **cut,
     }
 
 
