@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from sbert_repro.backbone.lookup import weights_folder
+from sbert_repro.backbone.packing import ATTENTION, pack, unpack
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
 
@@ -41,7 +42,7 @@ class TransformerBackbone(nn.Module):
         width: Width ``D`` of the states.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     width: int
 
     def __init__(self, model: nn.Module, layer: str = "last") -> None:
@@ -67,10 +68,13 @@ class TransformerBackbone(nn.Module):
     @property
     def positions(self) -> int:
         """Word pieces a sentence may have, [CLS] and [SEP] included."""
+        return int(self._config.max_position_embeddings) - self._first_position
+
+    @property
+    def _first_position(self) -> int:
+        """RoBERTa numbers positions from the padding id on, so its first ones are never used."""
         config = self._config
-        # RoBERTa numbers its positions from the padding id on, so the first ones are never used.
-        unused = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        return int(config.max_position_embeddings) - unused
+        return int(config.pad_token_id) + 1 if "roberta" in config.model_type else 0
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Run the network once over all sentences.
@@ -81,10 +85,21 @@ class TransformerBackbone(nn.Module):
         Returns:
             Tensor: States ``[N, T, D]``; what stands on padding means nothing.
         """
-        only_last = self.layer == "last"
-        output = self.model(
-            input_ids=tokens.ids, attention_mask=tokens.mask, output_hidden_states=not only_last
+        if tokens.ids.device.type != "cpu":
+            return self._chosen(input_ids=tokens.ids, attention_mask=tokens.mask)
+        # One attention call a group of equal length pays on a CPU; a GPU would wait for launches.
+        packing = pack(tokens)
+        states = self._chosen(
+            input_ids=packing.ids,
+            position_ids=packing.places + self._first_position,
+            packing=packing,
         )
+        return unpack(states[0], packing, tokens)
+
+    def _chosen(self, **inputs: Any) -> Tensor:
+        """Run the network and give the states of the chosen layers."""
+        only_last = self.layer == "last"
+        output = self.model(output_hidden_states=not only_last, **inputs)
         if only_last:
             states: Tensor = output.last_hidden_state
             return states
@@ -141,7 +156,7 @@ def _from_pretrained(place: Path) -> tuple[nn.Module, dict[str, Any]]:
         place,
         config=config,
         dtype=torch.float32,
-        attn_implementation="sdpa",
+        attn_implementation=ATTENTION,
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,
