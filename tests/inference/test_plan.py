@@ -1,7 +1,7 @@
 """Batches of like length: each sentence once, none over the budget."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbert_repro.inference.plan import plan
@@ -9,6 +9,7 @@ from sbert_repro.inference.plan import plan
 LENGTHS = st.lists(st.integers(1, 200), max_size=60)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 500))
 def test_every_sentence_is_in_one_batch_and_batches_keep_to_the_budget(lengths, budget):
     batches = plan(np.array(lengths, np.int64), budget)
@@ -17,6 +18,7 @@ def test_every_sentence_is_in_one_batch_and_batches_keep_to_the_budget(lengths, 
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= budget
 
 
+@settings(deadline=None)
 @given(LENGTHS.filter(bool), st.integers(1, 500))
 def test_the_longest_comes_first_and_no_batch_could_take_one_more(lengths, budget):
     batches = plan(np.array(lengths), budget)

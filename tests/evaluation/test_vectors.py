@@ -1,0 +1,70 @@
+"""Each text is embedded once, for all tasks and for all time."""
+
+import logging
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbert_repro.evaluation.vectors import encode_sets
+
+SETS = {"one": ["a", "b", "c"], "two": ["c", "d"], "three": ["b"]}
+
+
+def test_shared_texts_are_embedded_once_and_stand_in_every_set(hashes):
+    encoder = hashes()
+    found = encode_sets(encoder, SETS, None)
+    assert encoder.asked == [["a", "b", "c", "d"]]
+    for name, sentences in SETS.items():
+        np.testing.assert_array_equal(found[name], hashes().encode(sentences))
+
+
+def test_kept_vectors_serve_other_tasks_and_later_runs(hashes, tmp_path):
+    encode_sets(hashes(), {"one": SETS["one"]}, tmp_path)
+    later = hashes()
+    found = encode_sets(later, {"again": SETS["one"], "two": SETS["two"]}, tmp_path)
+    assert later.asked == [["d"]]
+    np.testing.assert_array_equal(found["two"], hashes().encode(SETS["two"]))
+    last = hashes()
+    encode_sets(last, SETS | {"three": ["d", "c"]}, tmp_path)
+    assert last.asked == []
+
+
+def test_another_encoder_has_vectors_of_its_own(hashes, tmp_path):
+    ours = encode_sets(hashes(), SETS, tmp_path)
+    other = hashes(salt="x")
+    found = encode_sets(other, SETS, tmp_path)
+    assert len(other.texts) == 4 and not np.array_equal(ours["one"], found["one"])
+
+
+def test_a_damaged_file_is_a_warning_and_a_second_run(hashes, tmp_path, caplog):
+    expected = encode_sets(hashes(), SETS, tmp_path)
+    files = sorted(tmp_path.rglob("*.npy"))
+    files[0].write_bytes(files[0].read_bytes()[:-3])
+    files[1].write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        again = encode_sets(hashes(), SETS, tmp_path)
+    assert sum("embedded again" in message for message in caplog.messages) == 2
+    for name, vectors in expected.items():
+        np.testing.assert_array_equal(again[name], vectors)
+    assert not list(tmp_path.rglob(".*"))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.text(max_size=4), unique=True, max_size=5), st.data())
+def test_the_same_letters_cut_otherwise_are_another_set(tmp_path_factory, texts, data):
+    joined = "".join(texts)
+    cut = data.draw(st.integers(0, len(joined)))
+    other = [joined[:cut], joined[cut:]]
+    cache = tmp_path_factory.mktemp("cache")
+
+    class Lengths:
+        identity = {"encoder": "lengths"}  # noqa: RUF012
+
+        def encode(self, sentences):
+            return np.array([[len(text)] for text in sentences], np.float32)
+
+    for sentences in (texts, list(dict.fromkeys(other))):
+        if sentences:
+            found = encode_sets(Lengths(), {"set": sentences}, cache)["set"]
+            assert found[:, 0].tolist() == [len(text) for text in sentences]

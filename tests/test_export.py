@@ -1,0 +1,135 @@
+"""A run given away: sentence-transformers loads it, its card says where it comes from."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sbert_repro import export as exporting
+from sbert_repro.backbone.lookup import model_sha256
+from sbert_repro.backbone.transformer import load, load_tokenizer
+from sbert_repro.composition import compose
+from sbert_repro.encoders.run import from_run
+from sbert_repro.errors import UserError
+from sbert_repro.export import export
+from sbert_repro.ledger import Ledger
+from sbert_repro.losses.classification import ClassificationLoss
+from sbert_repro.pooling.max import MaxPooling
+from sbert_repro.training.save import save_model
+
+NLI, KEY = "a" * 16, "b" * 16
+NOTE = "NLI: 20,000 of 942,069 pairs"
+
+
+def record(data, parent=None, layer="last"):
+    return {
+        "kind": "train",
+        "seed": 1,
+        "notes": [NOTE],
+        "scores": {"dev_best": 81.0, "dev_last": 70.0, "dev_spearman": 81.234},
+        "steps": 12,
+        "settings": {
+            "encoder": {"layer": layer},
+            "pooling": {"_target_": "sbert_repro.pooling.max.MaxPooling", "version": 1},
+            "loss": {"_target_": "a.ClassificationLoss", "num_labels": 3, "version": 1},
+            "optimizer": {"_target_": "a.AdamW", "lr": 2e-5, "version": 1},
+            "trainer": {"epochs": 1, "batch_size": 16},
+            "data": {
+                "name": data, "split": "train", "max_length": 128,
+                "dev": ["stsb", "dev", None, "0"],
+            },
+            "checkpoint": "best_dev",
+            "seed": 1,
+            "parent": parent,
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path, tiny_bert):
+    """NLI, then STSb; the second run's model stands in the ledger with a test score."""
+    ledger = Ledger(tmp_path / "runs")
+    base = {"label": "BERT-base", "path": "google-bert/bert-base-uncased", "revision": "86b5"}
+    ledger.put(NLI, record("nli"))
+    ledger.put(KEY, record("stsb", parent=NLI))
+    for key in (NLI, KEY):
+        ledger.folder(key).mkdir(exist_ok=True)
+        (ledger.folder(key) / "config.yaml").write_text(yaml.safe_dump({"encoder": base}))
+    backbone = load(tiny_bert)
+    with torch.no_grad():
+        for weight in backbone.parameters():
+            weight.mul_(1.05)
+    head = ClassificationLoss(backbone.width)
+    parts = (backbone, load_tokenizer(tiny_bert), MaxPooling(), head)
+    save_model(ledger.folder(KEY) / "model", *parts, {"max_length": 20, "layer": "last"})
+    model = model_sha256(ledger.folder(KEY) / "model")
+    scores = {"spearman": 84.6789, "ci_low": 80.0, "ci_high": 88.0, "n": 1379}
+    for number, task in enumerate(("stsb", "korsts")):
+        # The second score is of another model and has no place in this card.
+        settings = {"encoder": {"model": model if number == 0 else "other"}, "task": task}
+        one = {"kind": "evaluate", "settings": settings, "scores": scores, "seed": None}
+        ledger.put(f"{number}" * 16, one)
+    return ledger.root
+
+
+def test_it_loads_elsewhere_with_the_same_vectors(runs, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    export(KEY, tmp_path / "new" / "model", runs)
+    texts = ["a man plays", "", "dog " * 100]
+    ours = from_run(KEY, str(runs)).encode(texts)
+    theirs = SentenceTransformer(str(tmp_path / "new" / "model"), device="cpu").encode(texts)
+    np.testing.assert_allclose(theirs, ours, atol=1e-5)
+
+
+def test_the_card_names_base_data_scores_settings_and_limits(runs, tmp_path):
+    export(KEY, tmp_path / "model", runs)
+    text = (tmp_path / "model" / "README.md").read_text()
+    front, body = text.split("---\n")[1:]
+    assert yaml.safe_load(front)["library_name"] == "sentence-transformers"
+    for words in (
+        f"run {KEY}", "`google-bert/bert-base-uncased`", "revision `86b5`", NOTE,
+        "| stsb, spearman | 84.68 | 80.00 to 88.00 | 1379 |",
+        "| stsb dev: dev_spearman, seen in training | 81.23 |",
+        "STSb (train)", "NLI (train)", "ClassificationLoss num_labels=3", "lr=2e-05", f"`{NLI}`",
+    ):  # fmt: skip
+        assert words in body, words
+    assert "korsts" not in body and "dev_best |" not in body
+    assert "Licence" in body and "None" not in body and str(tmp_path) not in text
+
+
+def test_what_is_there_is_left_alone(runs, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine").write_text("x")
+    for output in (full, full / "mine"):
+        with pytest.raises(UserError, match="there is something already"):
+            export(KEY, output, runs)
+    (tmp_path / "empty").mkdir()
+    export(KEY, tmp_path / "empty", runs)
+    assert (tmp_path / "empty" / "modules.json").exists()
+
+
+def test_an_export_that_fails_leaves_nothing(runs, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exporting.shutil, "copytree", full)
+    with pytest.raises(UserError, match="no space left"):
+        export(KEY, tmp_path / "out" / "model", runs)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_layer_that_sentence_transformers_does_not_pool_is_refused(runs, tmp_path):
+    ledger = Ledger(runs)
+    ledger.put("c" * 16, record("nli", layer="second_to_last"))
+    (ledger.folder("c" * 16) / "model").mkdir()
+    with pytest.raises(UserError, match="layer=second_to_last"):
+        export("c" * 16, tmp_path / "model", runs)
+    with pytest.raises(UserError, match="no finished run"):
+        export("d" * 16, tmp_path / "model", runs)
+
+
+def test_its_options_compose():
+    config = compose(["run=abc", "output=x"], "export")
+    assert (config.run, config.output, config.paths.results) == ("abc", "x", "results")
