@@ -8,7 +8,8 @@ import datasets
 import pytest
 
 from sbert_repro.data.description import Source
-from sbert_repro.data.rows import hub_rows, sts_rows, tsv_rows
+from sbert_repro.data.record import dataset
+from sbert_repro.data.rows import hub_rows, line_rows, sts_rows, tsv_rows
 from sbert_repro.errors import UserError
 
 HUB = Source(
@@ -138,3 +139,34 @@ def test_sts_pairs_and_their_gold_scores_line_by_line() -> None:
 def test_sts_files_that_do_not_fit(changed: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         sts(**changed)
+
+
+def lines(**changes: Any) -> Source:
+    options = {"split": "all", "place": "someone/bundle", "format": "lines", "part": "CR"}
+    return Source(**{**options, **changes})
+
+
+def test_each_line_of_a_file_gets_the_label_of_its_file() -> None:
+    files = {"CR/pos": b"good , \n\nM-CM-) \xe9\n\n", "CR/neg": b"bad\n"}
+    source = lines(subsets=("pos", "neg"), labels=("1", "0"), encoding="latin-1")
+    table = line_rows(files.__getitem__, source)
+    # An empty text is a text, at the end of a file too: CR has such.
+    assert table["text"].to_pylist() == ["good ,", "", "M-CM-) é", "", "bad"]
+    assert table["label"].to_pylist() == ["1", "1", "1", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "row"),
+    [
+        ("trec", b"DESC:manner How did  it go ?\n", ("DESC", "How did  it go ?")),
+        ("sst2", b"a tab\tand a label\t1\n", ("1", "a tab\tand a label")),
+    ],
+)
+def test_lines_of_the_records(name: str, line: bytes, row: tuple[str, str]) -> None:
+    table = line_rows(lambda _: line, dataset(name).sources[0])
+    assert (table["label"][0].as_py(), table["text"][0].as_py()) == row
+
+
+def test_a_line_of_another_form_is_named() -> None:
+    with pytest.raises(UserError, match=r"train_5500\.label, line 2: expected"):
+        line_rows(lambda _: b"HUM:ind Who ?\nWho ?\n", dataset("trec").sources[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,32 @@ def sts_rows(read: Callable[[str], bytes], source: Source) -> pa.Table:
     return pa.table({name: _typed(name, cells, source.part) for name, cells in columns.items()})
 
 
+def line_rows(read: Callable[[str], bytes], source: Source) -> pa.Table:
+    """Read files of which each line is a row; empty lines are rows too.
+
+    Args:
+        read: Gives the bytes of a file by its name.
+        source: The file, or a folder and its files; how a line is cut.
+
+    Returns:
+        pa.Table: The named groups of the pattern; with ``label`` of the file where files have one.
+
+    Raises:
+        UserError: If a line is not of that form.
+    """
+    files = [f"{source.part}/{name}" for name in source.subsets] or [source.part]
+    rows: list[dict[str, str]] = []
+    for place, name in enumerate(files):
+        label = {"label": source.labels[place]} if source.labels else {}
+        for number, line in enumerate(_all_lines(read(name), name, source.encoding), start=1):
+            found = re.fullmatch(source.pattern, line)
+            if found is None:
+                raise UserError(f"{name}, line {number}: expected {source.pattern}")
+            rows.append({key: text.strip() for key, text in found.groupdict().items()} | label)
+    columns = {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+    return pa.table({key: pa.array(values, _TEXT) for key, values in columns.items()})
+
+
 def _labels(ids: pa.ChunkedArray, labels: tuple[str, ...]) -> pa.ChunkedArray:
     known = pc.if_else(pc.less(ids, 0), len(labels), ids)
     return pa.chunked_array([pa.array([*labels, "-"], _TEXT).take(known.combine_chunks())])
@@ -136,12 +163,17 @@ def _with_constants(table: pa.Table, source: Source) -> pa.Table:
 
 
 def _lines(content: bytes, where: str) -> list[str]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise UserError(f"{where} is no UTF-8 text") from problem
-    # Not splitlines: sentences may hold characters that Unicode counts as line breaks.
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    lines = _all_lines(content, where)
     while lines and not lines[-1]:
         lines.pop()
     return lines
+
+
+def _all_lines(content: bytes, where: str, encoding: str = "utf-8") -> list[str]:
+    try:
+        # With -sig: without the mark that some editors put before the first line.
+        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{where} is no {encoding.upper()} text") from problem
+    # Not splitlines: sentences may hold characters that Unicode counts as line breaks.
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

@@ -1,0 +1,21 @@
+"""Customer reviews of products, positive or negative: CR of Table 5."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_classes
+
+RECORD = DataSet(
+    name="cr",
+    title="CR",
+    unit="texts",
+    kind="labelled_texts",
+    splits={"all": 3_775},
+    text_columns=("text",),
+    target_column="label",
+    labels=("0", "1"),  # negative, positive
+    sources=bundled_classes("CR", ones="custrev.pos", zeros="custrev.neg"),
+    licence="no licence stated; its authors ask to be cited",
+    citation=("Hu and Liu 2004, Mining and summarizing customer reviews"),
+    note="SentEval's tokens and order; four texts are empty and stay, as there.",
+)

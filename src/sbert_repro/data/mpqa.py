@@ -1,0 +1,23 @@
+"""Phrases from the news, positive or negative opinion: MPQA of Table 5."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_classes
+
+RECORD = DataSet(
+    name="mpqa",
+    title="MPQA",
+    unit="texts",
+    kind="labelled_texts",
+    splits={"all": 10_606},
+    text_columns=("text",),
+    target_column="label",
+    labels=("0", "1"),  # negative, positive
+    sources=bundled_classes("MPQA", ones="mpqa.pos", zeros="mpqa.neg"),
+    licence="see the terms of the MPQA opinion corpus, mpqa.cs.pitt.edu",
+    citation=(
+        "Wiebe, Wilson and Cardie 2005, Annotating expressions of opinions and emotions in language"
+    ),
+    note="SentEval's tokens and order; three texts are empty and stay, as there.",
+)

@@ -1,0 +1,28 @@
+"""Microsoft Research Paraphrase Corpus, do two sentences say the same: MRPC of Table 5."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_tsv
+
+_COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String", "label": "Quality"}
+
+RECORD = DataSet(
+    name="mrpc",
+    title="MRPC",
+    unit="pairs",
+    kind="labelled_pairs",
+    splits={"train": 4_076, "test": 1_725},
+    text_columns=("sentence1", "sentence2"),
+    target_column="label",
+    labels=("0", "1"),  # no paraphrase, paraphrase
+    sources=tuple(
+        bundled_tsv(split, f"MRPC/msr_paraphrase_{split}.txt", _COLUMNS)
+        for split in ("train", "test")
+    ),
+    licence="Microsoft Research: for research only, see the corpus's own terms",
+    citation=(
+        "Dolan, Quirk and Brockett 2004, Unsupervised construction of large paraphrase corpora"
+    ),
+    note="Quotes are plain characters: a reader that takes them for CSV's loses rows.",
+)

@@ -1,0 +1,29 @@
+"""Stanford Sentiment Treebank, two classes, phrases in the training set: SST of Table 5."""
+
+from __future__ import annotations
+
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.senteval import bundled_lines
+
+_LINE = r"(?P<text>.*)\t(?P<label>[01])\s*"
+
+RECORD = DataSet(
+    name="sst2",
+    title="SST2",
+    unit="texts",
+    kind="labelled_texts",
+    splits={"train": 67_349, "dev": 872, "test": 1_821},
+    text_columns=("text",),
+    target_column="label",
+    labels=("0", "1"),  # negative, positive
+    sources=tuple(
+        bundled_lines(split, f"SST/binary/sentiment-{split}", _LINE)
+        for split in ("train", "dev", "test")
+    ),
+    licence="no licence stated; its authors ask to be cited",
+    citation=(
+        "Socher et al. 2013, Recursive deep models for semantic compositionality over a sentiment "
+        "treebank"
+    ),
+    note="SentEval trains on 67,349 phrases; the treebank's 6,920 sentences alone are another set.",
+)
