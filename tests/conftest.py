@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,17 @@ def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _save(RobertaModel(config), folder)
     RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=64).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _log_handlers_do_not_outlive_a_test() -> Iterator[None]:
+    """A command run by a test gives the log a handler on a stream that ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def _shape(*, positions: int) -> dict[str, int]:
