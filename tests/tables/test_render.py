@@ -126,7 +126,7 @@ def test_markdown_says_where_the_numbers_come_from(finished):
     text = as_markdown(finished("lite"))
     assert "> **LITE: real data at CPU size." in text
     assert "- NLI, NLI then STSb: NLI: 20,000 of 942,069 pairs" in text
-    assert "- InferSent: not run: encoder not available" in text
+    assert "- InferSent: no number: encoder not available" in text
     assert "- Trained cells: 1 seed (3 in profile paper). No ± from one." in text
     assert "- Hardware: Some CPU, 2 cores, 4 GiB, 1 × Some GPU." in text
     assert "- Time: training 4 min (2 records), evaluation 12 s (6 records)." in text

@@ -28,7 +28,7 @@ def lines(sheet: Sheet) -> list[str]:
     """
     return [
         *_grouped("", sheet.cells, lambda cell: cell.notes),
-        *_grouped("not run: ", sheet.cells, lambda cell: [cell.reason] if cell.reason else []),
+        *_grouped("no number: ", sheet.cells, lambda cell: [cell.reason] if cell.reason else []),
         *_collapsed(sheet.cells),
         _seeds(sheet),
         *_made(list(sheet.records.values())),
