@@ -76,6 +76,24 @@ def describe(folder: Path) -> Described:
     )
 
 
+def check_layer(folder: Path, trained: str | None, wanted: str) -> None:
+    """Refuse to pool other states than those a model was trained on.
+
+    Args:
+        folder: The model folder.
+        trained: The layer that the folder names, or ``None``.
+        wanted: The layer that is asked for.
+
+    Raises:
+        UserError: If the two differ.
+    """
+    if trained not in (None, wanted):
+        raise UserError(
+            f"encoder.layer={wanted}: {folder} was trained with another one; give "
+            f"encoder.layer={trained}"
+        )
+
+
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

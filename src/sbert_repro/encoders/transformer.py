@@ -18,8 +18,7 @@ from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tok
 from sbert_repro.batch import Tokens
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.base import Vectors
-from sbert_repro.encoders.folder import describe, pooling_named
-from sbert_repro.errors import UserError
+from sbert_repro.encoders.folder import check_layer, describe, pooling_named
 from sbert_repro.inference import reference
 
 MAX_LENGTH = 128
@@ -67,18 +66,11 @@ class TransformerEncoder:
             models_root: Folder of models.
             precision: ``fp32`` or ``bf16`` (matrix products only).
             progress: Show a bar when the work is long.
-
-        Raises:
-            UserError: If the model was trained with another layer than ``layer``.
         """
         self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
         weights_folder(self.folder)
         said = describe(self.folder)
-        if said.layer not in (None, layer):
-            raise UserError(
-                f"encoder.layer={layer}: {self.folder} was trained with another one; give "
-                f"encoder.layer={said.layer}"
-            )
+        check_layer(self.folder, said.layer, layer)
         self.pooling = pooling_named(said.pooling or "mean") if pooling is None else pooling
         self.label = label or Path(path).name
         self.notes: list[str] = []
