@@ -1,11 +1,14 @@
 """Each text is embedded once, for all tasks and for all time."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sbert_repro.errors import UserError
 from sbert_repro.evaluation.vectors import encode_sets
 
 SETS = {"one": ["a", "b", "c"], "two": ["c", "d"], "three": ["b"]}
@@ -68,3 +71,21 @@ def test_the_same_letters_cut_otherwise_are_another_set(tmp_path_factory, texts,
         if sentences:
             found = encode_sets(Lengths(), {"set": sentences}, cache)["set"]
             assert found[:, 0].tolist() == [len(text) for text in sentences]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(hashes, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    encoder = hashes()
+    encode_sets(encoder, SETS, tmp_path)
+    (folder,) = (tmp_path / "vectors").iterdir()
+    for kept in folder.iterdir():
+        kept.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        # Every byte goes to a device that is full.
+        patch.setattr(
+            Path, "write_bytes", lambda path, data: Path("/dev/full").open("wb", 0).write(data)
+        )
+        with pytest.raises(UserError, match=r"cannot write .*\.npy: no space left"):
+            encode_sets(encoder, SETS, tmp_path)
+    assert list(folder.iterdir()) == []

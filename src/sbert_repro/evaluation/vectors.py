@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from sbert_repro.config import canonical_json
 from sbert_repro.encoders.base import SentenceEncoder, Vectors
-from sbert_repro.files import replacing
+from sbert_repro.files import atomic_write
 
 _log = logging.getLogger(__name__)
 Sets = dict[str, list[str]]
@@ -74,5 +75,7 @@ def _kept(path: Path, rows: int) -> Vectors | None:
 
 
 def _keep(path: Path, vectors: Vectors) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, vectors, allow_pickle=False)
+    # Through memory: written straight to a full disk, NumPy's error does not say that it is full.
+    content = io.BytesIO()
+    np.save(content, vectors, allow_pickle=False)
+    atomic_write(path, content.getvalue())
