@@ -106,6 +106,11 @@ def test_readme_names_only_what_exists():
         assert (ROOT / path).exists(), path
 
 
+def test_readme_names_every_table():
+    files = {path.stem.removeprefix("table_") for path in (ROOT / "configs/tables").glob("*.yaml")}
+    assert set(re.findall(r"\bmake table-(\d)", README)) == files
+
+
 def test_readme_is_short():
     assert len(README.splitlines()) <= 200
 
