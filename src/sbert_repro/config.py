@@ -94,6 +94,7 @@ class ProfileConfig:
     limits: dict[str, int] = field(default_factory=dict)
     stand_ins: dict[str, str] = field(default_factory=dict)
     max_seeds: int = 10
+    max_parts: int | None = None
 
 
 @dataclass
@@ -160,7 +161,13 @@ def _find(variable: str, folder: str) -> str:
     return named or (str(shared) if shared.is_dir() and not Path(folder).is_dir() else folder)
 
 
+def _test_part(data: str, split: str) -> list[str]:
+    """Name the task of what a split leaves out: ``afs``, ``train_fold_3`` → ``afs_fold_3``."""
+    return [f"{data}_{split.removeprefix('train_')}"] if split.startswith("train_") else []
+
+
 OmegaConf.register_new_resolver("sbert_find", _find, replace=True)
+OmegaConf.register_new_resolver("sbert_test_part", _test_part, replace=True)
 _STORE = ConfigStore.instance()
 _STORE.store(name="train_schema", node=TrainConfig)
 _STORE.store(name="evaluate_schema", node=EvaluateConfig)

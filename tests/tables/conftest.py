@@ -12,6 +12,7 @@ import yaml
 from sbert_repro import composition
 from sbert_repro.composition import stage_overrides
 from sbert_repro.config import plain, run_key
+from sbert_repro.data.folds import part_names
 from sbert_repro.errors import UserError
 from sbert_repro.tables import plan, request, spec
 
@@ -103,6 +104,11 @@ class Pretended:
         parts = ("pooling", "loss", "data", "trainer", "seed")
         settings = {part: plain(config[part]) for part in parts}
         return {**settings, "encoder": config.encoder.path, "parent": parent}
+
+    def parts(self, config, protocol):
+        if config.data.name in self.without:
+            raise UserError(f"there is no {config.data.name}: get it with `make data`")
+        return part_names(["DP", "GC", "GM"])[protocol]
 
     def check(self, config):
         if config.data.name in self.without:

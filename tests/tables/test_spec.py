@@ -45,7 +45,7 @@ def test_means_of_table_1_are_those_of_its_cells(row):
 
 @pytest.mark.parametrize("name", ["7", "", "../1", "one"])
 def test_an_unknown_table_lists_those_there_are(name):
-    with pytest.raises(UserError, match="there are: 1, 2, 6"):
+    with pytest.raises(UserError, match=r"there are: 1, 2, 3, 4, .*6"):
         spec.load(name)
 
 
@@ -60,7 +60,10 @@ def changed(**changes):
         (changed(tolerance="wide"), "wide"),
         (changed(columns=[{"name": "A", "task": "stsb", "mean_of": []}]), "either task or mean_of"),
         (changed(columns=[{"name": "A", "mean_of": ["Z"]}]), "averages Z"),
-        (changed(rows=[{"name": "a", "paper": [1, 2, 3]}]), "either train or encoder"),
+        (
+            changed(rows=[{"name": "a", "paper": [1, 2, 3]}]),
+            "needs one of train, encoder and quoted",
+        ),
         (changed(rows=[{"name": "a", "train": [], "paper": [1]}]), "1 numbers for 3 columns"),
         (changed(rows=SMALL["rows"] * 2), "same name"),
         (changed(rows=None), "TypeError"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sbert_repro.tables import labels
 from sbert_repro.tables.commands import command
-from sbert_repro.tables.outcome import Cell, averaged
+from sbert_repro.tables.outcome import Cell, averaged, mean_of_all
 from sbert_repro.tables.plan import Plan
 from sbert_repro.tables.render import Sheet
 from sbert_repro.tables.spec import Column, Row
@@ -99,8 +100,11 @@ Pairs = Sequence[tuple[Subject, Outcome | None]]
 
 def _cell(plan: Plan, name: str, column: Column, pairs: Pairs) -> Cell:
     row = pairs[0][0].row
-    task = str(column.task)
-    scored = {s.seed: o.scores[task] for s, o in pairs if o is not None and task in o.scores}
+    scored = [
+        (s.seed, o.scores[task])
+        for s, o in pairs
+        if o is not None and (task := s.task(column)) in o.scores
+    ]
     records = [record for _, o in pairs if o is not None for record in o.records]
     return Cell(
         row=name,
@@ -109,37 +113,53 @@ def _cell(plan: Plan, name: str, column: Column, pairs: Pairs) -> Cell:
         metric=column.metric,
         paper=row.paper[column.name],
         paper_sd=row.paper_sd.get(column.name),
-        scores={seed: record["scores"][column.metric] for seed, record in scored.items()},
-        planned=len(pairs),
-        intervals=_intervals(scored.values()),
+        scores=_by_seed(column, pairs, scored),
+        planned=len({subject.seed for subject, _ in pairs}),
+        intervals=_intervals(column, row, (record for _, record in scored)),
         incomparable=_incomparable(plan, pairs, records) if scored else "",
         reason=_reason(pairs, len(scored)),
         notes=_notes(name, row, pairs, records),
-        keys=_keys(pairs, task),
+        keys=_keys(pairs, column),
         command=command([subject for subject, _ in pairs]),
     )
 
 
-def _intervals(records: Iterable[Record]) -> list[tuple[float, float]]:
+def _by_seed(
+    column: Column, pairs: Pairs, scored: Sequence[tuple[int, Record]]
+) -> dict[int, float | None]:
+    """The score of each seed; with parts their mean, once all parts of the seed are there."""
+    wanted = Counter(subject.seed for subject, _ in pairs)
+    values: dict[int, list[float | None]] = {}
+    for seed, record in scored:
+        values.setdefault(seed, []).append(record["scores"][column.metric])
+    whole = {seed: found for seed, found in values.items() if len(found) == wanted[seed]}
+    return {seed: mean_of_all(found) for seed, found in whole.items()}
+
+
+def _intervals(column: Column, row: Row, records: Iterable[Record]) -> list[tuple[float, float]]:
+    """Ends of the intervals, which are those of a task's main score on one test set."""
+    if row.parts or column.metric == "pearson":
+        return []
     ends = [(r["scores"].get("ci_low"), r["scores"].get("ci_high")) for r in records]
     return [(low, high) for low, high in ends if low is not None and high is not None]
 
 
 def _incomparable(plan: Plan, pairs: Pairs, records: Sequence[Record]) -> str:
-    if pairs[0][0].instead_of:
+    if pairs[0][0].instead_of or pairs[0][0].data_instead_of:
         return "stand-in"
-    if any(labels.is_partial(record) for record in records):
+    if pairs[0][0].parts or any(labels.is_partial(record) for record in records):
         return "partial data"
     return "changed" if plan.request.of_numbers else ""
 
 
 def _reason(pairs: Pairs, scored: int) -> str:
-    """Why there is no number, or which seeds are missing; each distinct reason once."""
+    """Why there is no number, or which runs are missing; each distinct reason once."""
     if scored == len(pairs):
         return ""
     why = [outcome.reason if outcome else subject.reason or NOT_YET for subject, outcome in pairs]
     distinct = "; ".join(dict.fromkeys(in_short(reason) for reason in why if reason))
-    return f"{scored} of {len(pairs)} seeds; {distinct}" if scored else distinct
+    runs = "runs" if pairs[0][0].part else "seeds"
+    return f"{scored} of {len(pairs)} {runs}; {distinct}" if scored else distinct
 
 
 def in_short(reason: str) -> str:
@@ -155,17 +175,26 @@ def in_short(reason: str) -> str:
 
 
 def _notes(name: str, row: Row, pairs: Pairs, records: Sequence[Record]) -> list[str]:
-    training = _training(pairs) if pairs[0][0].instead_of else ""
+    subject = pairs[0][0]
+    training = _training(pairs) if subject.instead_of else ""
     notes = [] if training in name else [training]
+    notes += [f"{used} in the place of {paper}" for paper, used in _data_instead(subject)]
+    notes += [subject.parts] if subject.parts else []
     notes += [note for record in records for note in record.get("notes", [])]
     return list(dict.fromkeys([*notes, *([row.note] if row.note else [])]))
 
 
-def _keys(pairs: Pairs, task: str) -> list[str]:
-    """Keys behind a cell: of the training runs and of this task's scores."""
+def _data_instead(subject: Subject) -> list[tuple[str, str]]:
+    """Titles of the paper's data sets and of those in their place."""
+    pairs = subject.task_names.items()
+    return [(labels.title_of(paper), labels.title_of(used)) for paper, used in pairs]
+
+
+def _keys(pairs: Pairs, column: Column) -> list[str]:
+    """Keys behind a cell: of the training runs and of this column's scores."""
     found: list[str] = []
-    for _, outcome in pairs:
-        if outcome is not None and task in outcome.scores:
+    for subject, outcome in pairs:
+        if outcome is not None and (task := subject.task(column)) in outcome.scores:
             found += [record["key"] for record in (*outcome.trained, outcome.scores[task])]
     return list(dict.fromkeys(found))
 
@@ -183,7 +212,8 @@ def _label(row: Row, pairs: Pairs) -> str:
     """The paper's name, unless another encoder took its place: then what that one is."""
     subject = pairs[0][0]
     if not subject.instead_of or subject.config is None:
-        return row.name
+        on = " and ".join(used for _, used in _data_instead(subject))
+        return f"{row.name} (on {on})" if on and subject.config is not None else row.name
     kinds = {_training([pair for pair in pairs if pair[0].columns == s.columns]) for s, _ in pairs}
     # In Table 6 a row is trained on NLI in one column and on STSb in another: see the cells' notes.
     training = kinds.pop() if len(kinds) == 1 else "fine-tuned"

@@ -43,7 +43,7 @@ def _alike(plan: Plan) -> list[list[Subject]]:
     groups: dict[object, list[Subject]] = {}
     for number, subject in enumerate(plan.subjects):
         unknown = subject.reason and not any(stage.key for stage in subject.stages)
-        same = (subject.row.name, subject.columns, subject.reason)
+        same = (subject.row.name, subject.columns, subject.reason, subject.part)
         groups.setdefault(same if unknown else number, []).append(subject)
     return list(groups.values())
 
@@ -52,7 +52,7 @@ def _words(alike: list[Subject], reasons: list[str]) -> list[str]:
     subject = alike[0]
     seeds = f"{subject.seed}" if len(alike) == 1 else f"{subject.seed}–{alike[-1].seed}"
     return [
-        subject.row.name,
+        f"{subject.row.name} {subject.part}".rstrip(),
         ", ".join(column.name for column in subject.columns),
         seeds if subject.row.trained else "–",
         "\n".join(_stage(stage) for stage in subject.stages) or "–",

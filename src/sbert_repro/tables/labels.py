@@ -27,6 +27,18 @@ def encoder_of(config: DictConfig) -> str:
     return str(encoder.get("label") or Path(str(encoder.get("path", "model"))).name)
 
 
+def title_of(name: str) -> str:
+    """Title of a data set.
+
+    Args:
+        name: Its name, which is also that of its task.
+
+    Returns:
+        As the paper writes it.
+    """
+    return dataset(name).title
+
+
 def option_of(node: DictConfig | None) -> str:
     """Word that chooses a component on the command line, which is its file's name.
 
@@ -57,8 +69,12 @@ def training_of(config: DictConfig, record: Record | None) -> str:
         The words.
     """
     data = dataset(str(config.data.name))
-    rows = "" if record is None else f"{_rows(record, config):,} "
-    unit = data.unit if rows else ""
+    if part := data.part(str(config.data.split)):
+        whole = "nine folds of ten of" if part.fold is not None else "all topics but one of"
+        rows, unit = f"{whole} ", ""
+    else:
+        rows = "" if record is None else f"{_rows(record, config):,} "
+        unit = data.unit if rows else ""
     steps = f" for {config.trainer.max_steps:,} steps" if config.trainer.max_steps else ""
     loss = option_of(config.loss)
     if "concatenation" in config.loss:

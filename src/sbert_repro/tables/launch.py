@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from sbert_repro.data import folds
 from sbert_repro.data.record import dataset, read
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
@@ -39,6 +40,18 @@ class Here:
 
         return settings_of(config, list(overrides))
 
+    def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
+        """The folds or topics that are there."""
+        data = config.data
+        whole = read(
+            dataset(data.name),
+            Path(config.paths.data),
+            folds.WHOLE,
+            allow_partial=bool(data.allow_partial),
+        )
+        topics = [] if whole.subset is None else dict.fromkeys(whole.subset.tolist())
+        return folds.part_names(list(topics))[protocol]
+
     def check(self, config: DictConfig) -> None:
         """Read what a run would read."""
         data = config.data
@@ -46,7 +59,8 @@ class Here:
             (data.name, data.split, data.limit),
             (data.dev, data.dev_split, data.dev_limit),
         ):
-            _check_rows(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
+            if name is not None:
+                _check_rows(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
 
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Read the pairs of the tasks."""
@@ -170,6 +184,7 @@ def _title(plan: Plan, number: int) -> str:
     subject = plan.subjects[number]
     columns = ", ".join(column.name for column in subject.columns)
     seed = f", seed {subject.seed}" if subject.stages else ""
+    seed += f", {subject.part}" if subject.part else ""
     place = f"table {plan.table.name} [{number + 1}/{len(plan.subjects)}]"
     return f"{place} {subject.row.name} ({columns}{seed})"
 

@@ -12,7 +12,7 @@ VERDICTS = {
     "match": "|Δ| within the table's tolerance",
     "near": "within twice the tolerance",
     "off": "further away, also when higher",
-    "stand-in": "another model in the place of the paper's, not comparable",
+    "stand-in": "another model or data set in the place of the paper's, not comparable",
     "partial data": "the paper's model on less data, not comparable",
     "changed": "options were changed on the command line, not comparable",
     "not run": "no number, for the reason given",
@@ -122,9 +122,7 @@ def averaged(column: Column, parts: Sequence[Cell], paper: float) -> Cell:
     common = set.intersection(*(set(part.scores) for part in chosen))
     scores: dict[int, float | None] = {}
     for seed in sorted(common):
-        values = [part.scores[seed] for part in chosen]
-        defined = [value for value in values if value is not None]
-        scores[seed] = statistics.fmean(defined) if len(defined) == len(values) else None
+        scores[seed] = mean_of_all([part.scores[seed] for part in chosen])
     missing = [part.column for part in chosen if part.ours is None]
     return replace(
         chosen[0],
@@ -140,6 +138,19 @@ def averaged(column: Column, parts: Sequence[Cell], paper: float) -> Cell:
         notes=_distinct(note for part in chosen for note in part.notes),
         keys=_distinct(key for part in chosen for key in part.keys),
     )
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """The mean of scores; one that is not defined leaves it undefined.
+
+    Args:
+        values: Scores; None where one is not defined.
+
+    Returns:
+        The mean, or None.
+    """
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if len(defined) == len(values) else None
 
 
 def _distinct(items: Iterable[str]) -> tuple[str, ...]:

@@ -81,19 +81,57 @@ def _subjects(
 ) -> list[Subject]:
     """The models of some columns of a row, one a seed; composed once, seeds differ in a number."""
     seeds, work = means
+    if row.quoted:
+        reason = f"the paper's number is that of {row.quoted}; there is no model to run"
+        return [Subject(row, columns, UNTRAINED, reason=reason)]
     chosen = seeds if row.trained else (UNTRAINED,)
     words = [*row.overrides, *columns[0].overrides]
+    task_names = stand_ins.tasks(columns, base.profile.stand_ins)
     try:
         words, instead_of = stand_ins.chosen(words, base.profile.stand_ins, request.profile)
+        if row.trained:
+            words += [f"data={used}" for used in task_names.values()]
         chain = _chain(row, words, request)
+        parts, of_all = _parts(row, chain[-1][1], work)
     except UserError as error:
         return [Subject(row, columns, seed, reason=str(error)) for seed in chosen]
     subject = Subject(
-        row, columns, UNTRAINED, tuple(chain[-1][0]), chain[-1][1], instead_of=instead_of
+        row,
+        columns,
+        UNTRAINED,
+        tuple(chain[-1][0]),
+        chain[-1][1],
+        instead_of=instead_of,
+        data_instead_of=next(iter(task_names), ""),
+        task_names=task_names,
+        parts=of_all,
     )
     if not row.trained:
         return [_looked_up(subject, work)]
-    return [_looked_up(_seeded(subject, chain, seed, work), work) for seed in chosen]
+    models = ((seed, part) for seed in chosen for part in parts)
+    return [
+        _looked_up(_seeded(replace(subject, part=part), _cut(chain, part), seed, work), work)
+        for seed, part in models
+    ]
+
+
+def _parts(row: Row, config: DictConfig, work: Work) -> tuple[Sequence[str], str]:
+    """Parts that are run, and how many that is of how many when they are not all."""
+    if not row.parts:
+        return [""], ""
+    found = list(work.parts(config, row.parts))
+    used = found[: config.profile.max_parts]
+    return used, f"{len(used)} of {len(found)} {row.parts}" if len(used) < len(found) else ""
+
+
+def _cut(chain: Chain, part: str) -> Chain:
+    """The chain with its last stage trained on all other parts of its data set."""
+    if not part:
+        return chain
+    words, config = chain[-1]
+    cut = config.copy()
+    cut.data.split = f"train_{part}"
+    return [*chain[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
 
 
 def _chain(row: Row, words: list[str], request: Request) -> Chain:

@@ -15,7 +15,8 @@ TABLES = CONFIG_DIR / "tables"
 
 _TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "columns", "rows"}
 _COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of"}
-_ROW_KEYS = {"name", "section", "train", "encoder", "paper", "paper_sd", "note"}
+_ROW_KEYS = {"name", "section", "train", "encoder", "quoted", "parts", "paper", "paper_sd", "note"}
+_PARTS = ("folds", "topics")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Row:
         section: The paper's block of rows, "" when there are none.
         trained: Whether `overrides` are those of `train.py` or those of `scripts/evaluate.py`.
         overrides: The words one would type.
+        parts: "folds" or "topics" when each part of the data set is a training run of its own, on
+            all other parts, and a cell is the mean over the parts; else "".
+        quoted: Whose number the paper repeats, for a row without a model; else "".
         paper: The paper's number by column; a column that is missing here has no cell.
         paper_sd: The paper's ± by column, where it prints one.
         note: What has to be known about the paper's row.
@@ -55,6 +59,8 @@ class Row:
     section: str
     trained: bool
     overrides: tuple[str, ...]
+    parts: str
+    quoted: str
     paper: dict[str, float]
     paper_sd: dict[str, float]
     note: str
@@ -166,14 +172,20 @@ def _column(content: dict[str, Any]) -> Column:
 def _row(content: dict[str, Any], columns: list[str]) -> Row:
     what = f"row {content.get('name')}"
     _only(content, _ROW_KEYS, what)
-    if ("train" in content) == ("encoder" in content):
-        raise ValueError(f"{what} needs either train or encoder")
-    trained = "train" in content
+    kinds = [kind for kind in ("train", "encoder", "quoted") if kind in content]
+    if len(kinds) != 1:
+        raise ValueError(f"{what} needs one of train, encoder and quoted")
+    parts = str(content.get("parts", ""))
+    if parts and (parts not in _PARTS or kinds != ["train"]):
+        raise ValueError(f"{what}: parts is one of {_list(_PARTS)}, for a row with train")
+    quoted = kinds == ["quoted"]
     return Row(
         name=str(content["name"]),
         section=str(content.get("section", "")),
-        trained=trained,
-        overrides=tuple(content["train"] if trained else content["encoder"]),
+        trained=kinds == ["train"],
+        overrides=() if quoted else tuple(content[kinds[0]]),
+        parts=parts,
+        quoted=str(content["quoted"]) if quoted else "",
         paper=_numbers(content["paper"], columns, what),
         paper_sd=_numbers(content.get("paper_sd", [None] * len(columns)), columns, what),
         note=str(content.get("note", "")).strip(),

@@ -1,4 +1,4 @@
-"""Which encoder takes the place of the paper's in a profile, or why none does."""
+"""Which encoder or data set takes the place of the paper's in a profile, or why none does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import yaml
 
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
+from sbert_repro.tables.spec import Column
 
 ENCODERS = CONFIG_DIR / "encoder"
 _PRETRAINED = "sbert_repro.encoders.transformer.TransformerEncoder"
@@ -51,3 +52,17 @@ def chosen(
     if yaml.safe_load(path.read_text(encoding="utf-8")).get("_target_") == _PRETRAINED:
         raise UserError(f"no stand-in for {name} in profile {profile}")
     return list(overrides), ""
+
+
+def tasks(columns: Sequence[Column], stand_ins: Mapping[str, str]) -> dict[str, str]:
+    """Tell which data sets stand in for those of some columns.
+
+    Args:
+        columns: Columns that are measured on one model; a data set's task has its name.
+        stand_ins: The paper's data set → the profile's, beside the encoders.
+
+    Returns:
+        Task → the task in its place, for those that have one.
+    """
+    names = dict.fromkeys(str(column.task) for column in columns)
+    return {name: stand_ins[name] for name in names if name in stand_ins}

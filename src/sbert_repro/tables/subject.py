@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ class Work(Protocol):
 
     def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         """What a training run's key is made of; a UserError says what is missing to know it."""
+
+    def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
+        """Folds or topics that the data set of a run has; a UserError when it is not there."""
 
     def check(self, config: DictConfig) -> None:
         """Raise a UserError when the rows that a training run reads are not there or not whole."""
@@ -81,6 +84,10 @@ class Subject:
         config: Options of the last stage, or of the encoder; None when they cannot be composed.
         stages: Training runs, the first one first.
         instead_of: The paper's encoder when another one takes its place, else "".
+        data_instead_of: The paper's data set when another one takes its place, else "".
+        task_names: Task of a column → the task that is scored, where that is another one.
+        part: The fold or topic it is tested on, "" when a row has no parts.
+        parts: How many parts are run of how many, as in "2 of 10 folds"; "" when all are.
         reason: Why it cannot be run; "" when it can.
         scores: Records by task that were there when the plan was made, None for those to be made.
     """
@@ -92,13 +99,29 @@ class Subject:
     config: DictConfig | None = None
     stages: tuple[Stage, ...] = ()
     instead_of: str = ""
+    data_instead_of: str = ""
+    task_names: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
+    parts: str = ""
     reason: str = ""
     scores: dict[str, Record | None] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
         """Tasks of its columns, each once."""
-        return list(dict.fromkeys(str(column.task) for column in self.columns))
+        return list(dict.fromkeys(map(self.task, self.columns)))
+
+    def task(self, column: Column) -> str:
+        """The task that this model is scored on for a column.
+
+        Args:
+            column: One of its columns.
+
+        Returns:
+            Its name.
+        """
+        name = self.task_names.get(str(column.task), str(column.task))
+        return f"{name}_{self.part}" if self.part else name
 
     @property
     def run(self) -> str | None:
