@@ -5,10 +5,15 @@ import multiprocessing
 import pandas as pd
 import pytest
 
+from sbert_repro.backbone.transformer import load as load_model
+from sbert_repro.backbone.transformer import load_tokenizer
 from sbert_repro.composition import compose
 from sbert_repro.evaluation import run
 from sbert_repro.evaluation.tasks import load, resolve
 from sbert_repro.ledger import Ledger
+from sbert_repro.losses.regression import RegressionLoss
+from sbert_repro.pooling.max import MaxPooling
+from sbert_repro.training.save import save_model
 
 
 @pytest.fixture
@@ -101,3 +106,29 @@ def test_from_options_to_records(small_root, tiny_bert, tmp_path):
     records = run.score(config, None, ["stsb", "sickr"])
     assert run.scored(config, None, ["stsb", "sickr"]) == records
     assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
+
+
+def test_a_trained_run_is_scored_with_its_own_pooling_and_notes(small_root, tiny_bert, tmp_path):
+    key, root = "0123456789abcdef", Ledger(tmp_path / "results" / "runs")
+    parts = (load_model(tiny_bert), load_tokenizer(tiny_bert), MaxPooling(), RegressionLoss())
+    save_model(root.folder(key) / "model", *parts, {"max_length": 9, "layer": "last"})
+    settings = {"encoder": {"layer": "last"}}
+    trained = {
+        "kind": "train",
+        "settings": settings,
+        "scores": {},
+        "seed": 1,
+        "notes": ["few rows"],
+    }
+    root.put(key, trained)
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+    config = compose([*paths, "data.allow_partial=true", "evaluate=[stsb,sts12]"])
+    scores = run.evaluate_trained(config, key)
+    records = run.scored(config, key, "stsb,sts12")
+    assert scores == {
+        "stsb": records["stsb"]["scores"]["spearman"],
+        "sts12": records["sts12"]["scores"]["all"],
+    }
+    assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
+    assert records["stsb"]["notes"] == ["few rows", "STSb: 30 of 1,379 pairs"]
+    assert run.evaluate_trained(compose([*paths, "evaluate=[]"]), key) == {}
