@@ -81,6 +81,7 @@ class Pretended:
         trainings: Keys, in the order of training.
         scorings: (run or encoder, task), in the order of scoring.
         without: Paths of encoders that are not there.
+        fault: Raised for those in place of a UserError.
         fails_at: Key → exception raised in place of training.
         scores: (run or encoder, task) → score, where it matters.
     """
@@ -92,11 +93,12 @@ class Pretended:
         self.without: set[str] = set()
         self.fails_at: dict[str, BaseException] = {}
         self.scores: dict[tuple[str, str], float | None] = {}
+        self.fault: Exception | None = None
         self.notes = ["NLI: 20,000 of 942,069 pairs"]
 
     def settings(self, config, overrides):
         if config.encoder.path in self.without:
-            raise UserError(f"model {config.encoder.path}: no such folder. Copy it")
+            raise self.fault or UserError(f"model {config.encoder.path}: no such folder. Copy it")
         parent = None
         if config.parent is not None:
             words = stage_overrides(list(overrides), list(config.parent))

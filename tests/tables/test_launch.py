@@ -91,6 +91,18 @@ def test_a_failure_is_tried_again_by_the_next_start(planned, work):
     assert not any(outcome.failed for outcome in done.values())
 
 
+def test_a_fault_found_while_planning_stays_in_its_row_and_is_a_failure(planned, work, caplog):
+    work.without.add("google-bert/bert-large-uncased")
+    work.fault = KeyError("no such layer")
+    made = planned()
+    done, _ = run(made, work)
+    cell = by_name(made, done)
+    assert cell["large", "A"].reason == "failed: KeyError: 'no such layer'"
+    assert cell["NLI", "A"].n == 3
+    assert [outcome.failed for outcome in done.values()].count(True) == 1
+    assert "Traceback" in caplog.text
+
+
 def test_a_row_that_cannot_be_run_is_no_failure(planned, work):
     work.without.add("google-bert/bert-large-uncased")
     made = planned()

@@ -19,7 +19,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.tables.assemble import Done, Outcome
 from sbert_repro.tables.plan import Plan
-from sbert_repro.tables.subject import Record, Subject, Work
+from sbert_repro.tables.subject import Record, Subject, Work, failure
 
 _log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def left(plan: Plan) -> list[int]:
 def _known(subject: Subject) -> Outcome:
     """The outcome of what needs no work: it is done, or cannot be done."""
     if subject.reason:
-        return Outcome(reason=subject.reason)
+        return Outcome(reason=subject.reason, failed=subject.broken)
     trained = tuple(stage.record for stage in subject.stages if stage.record is not None)
     return Outcome({t: r for t, r in subject.scores.items() if r is not None}, trained)
 
@@ -213,16 +213,11 @@ def _outcome(subject: Subject, work: Work, broken: dict[str, str]) -> Outcome:
         run = trained[-1]["key"] if trained else None
         return Outcome(work.score(subject.config, run, subject.tasks), tuple(trained))
     except Exception as error:
-        reason = _reason(error)
+        reason = failure(error)
         _log.error("%s: %s", subject.row.name, reason, exc_info=not isinstance(error, UserError))
         if key:
             broken[key] = reason
         return Outcome(reason=reason, failed=True)
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"failed: {text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'}"
 
 
 def track(plan: Plan, text: str) -> None:

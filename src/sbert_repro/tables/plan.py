@@ -6,6 +6,7 @@ row comes first.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,9 @@ from sbert_repro.errors import UserError
 from sbert_repro.tables import stand_ins
 from sbert_repro.tables.request import Request, for_command
 from sbert_repro.tables.spec import Column, Row, Table
-from sbert_repro.tables.subject import UNTRAINED, Stage, Subject, Work
+from sbert_repro.tables.subject import UNTRAINED, Stage, Subject, Work, failure
 
+_log = logging.getLogger(__name__)
 Chain = list[tuple[list[str], DictConfig]]
 """Overrides and options of each stage of a run, the first one first."""
 
@@ -59,7 +61,13 @@ def make(table: Table, request: Request, base: DictConfig, work: Work) -> Plan:
     subjects: list[Subject] = []
     for row in table.rows:
         for columns in _sharing(row, table):
-            subjects += _subjects(row, columns, request, base, (seeds, work))
+            try:
+                subjects += _subjects(row, columns, request, base, (seeds, work))
+            except Exception as error:  # a fault in one row must not hide the others
+                _log.exception("table %s, %s", table.name, row.name)
+                subjects.append(
+                    Subject(row, columns, UNTRAINED, reason=failure(error), broken=True)
+                )
     return Plan(table, request, base, seeds, tuple(subjects))
 
 

@@ -9,11 +9,26 @@ from typing import Any, Protocol
 from omegaconf import DictConfig
 
 from sbert_repro.config import canonical_json
+from sbert_repro.errors import UserError
 from sbert_repro.tables.spec import Column, Row
 
 Record = dict[str, Any]
 UNTRAINED = 0
 """Stands where a seed would: an encoder that is used as it is has none."""
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, in one line for a cell.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        "failed: …", with the kind of error when it is not one of the user's.
+    """
+    text = " ".join(str(error).split())
+    known = isinstance(error, UserError)
+    return f"failed: {text if known else f'{type(error).__name__}: {text}'}"
 
 
 class Work(Protocol):
@@ -89,6 +104,7 @@ class Subject:
         part: The fold or topic it is tested on, "" when a row has no parts.
         parts: How many parts are run of how many, as in "2 of 10 folds"; "" when all are.
         reason: Why it cannot be run; "" when it can.
+        broken: Whether the reason is a failure of the program, not something that is not there.
         scores: Records by task that were there when the plan was made, None for those to be made.
     """
 
@@ -104,6 +120,7 @@ class Subject:
     part: str = ""
     parts: str = ""
     reason: str = ""
+    broken: bool = False
     scores: dict[str, Record | None] = field(default_factory=dict)
 
     @property
