@@ -1,0 +1,62 @@
+"""What the demo trains on and from: embedded data and random models, written when missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from sbert_repro.backbone.random_bert import Size, write_random_bert, write_random_roberta
+from sbert_repro.data.demo import write_demo
+from sbert_repro.data.demo_language.words import vocabulary
+from sbert_repro.data.made import make_folder
+from sbert_repro.files import sha256_of
+
+VERSION = 1
+"""Raised by hand when the same sizes would give other models."""
+MODELS = {
+    "demo-bert": Size(),
+    "demo-bert-deep": Size(layers=3, heads=8),
+    "demo-roberta": Size(),
+}
+"""Folder in the models root → size. A name in ``roberta`` makes a RoBERTa, any other a BERT."""
+
+
+def prepare_demo(data_root: str, models_root: str) -> None:
+    """Write the demo's data root and its models, where they are not there yet.
+
+    The demo profile calls this before anything else runs; a second call costs milliseconds. Several
+    processes may call it at the same time.
+
+    Args:
+        data_root: Folder for the data.
+        models_root: Folder for the models.
+
+    Raises:
+        UserError: If one of them holds anything else, or cannot be written.
+    """
+    write_demo(Path(data_root))
+    for name, size in MODELS.items():
+        stamp = {"generator": __name__, "version": VERSION, "model": name, "size": asdict(size)}
+        make_folder(Path(models_root) / name, stamp, _writer(name, size, Path(data_root)))
+
+
+def _writer(name: str, size: Size, data_root: Path) -> Callable[[Path], list[dict[str, Any]]]:
+    def fill(folder: Path) -> list[dict[str, Any]]:
+        if "roberta" in name:
+            write_random_roberta(folder, _sentences(data_root), size)
+        else:
+            write_random_bert(folder, vocabulary(), size)
+        files = sorted(folder.iterdir())
+        return [{"file": path.name, "sha256": sha256_of(path)} for path in files]
+
+    return fill
+
+
+def _sentences(data_root: Path) -> list[str]:
+    """Give the training sentences, from which byte pairs are learnt."""
+    pairs = pq.read_table(data_root / "nli" / "train.parquet", columns=["premise", "hypothesis"])
+    return [text for column in pairs.columns for text in column.to_pylist()]
