@@ -3,7 +3,8 @@
 Glossary, used in every docstring of this package:
 
 * ``B`` examples in a batch,
-* ``k`` sentences in an example: 2 (a pair u, v) or 3 (anchor, positive, negative),
+* ``k`` sentences in an example: 2 (a pair u, v) or 3 (anchor, positive, negative); 1 where a
+  cross-encoder reads the two of a pair as one,
 * ``N`` sentences (``N = k · B`` in training),
 * ``T`` word pieces of the longest sentence at hand,
 * ``D`` width of the token states and, with one pooling, of a sentence vector.
@@ -24,10 +25,13 @@ class Tokens:
     Attributes:
         ids: Word-piece ids ``[N, T]``, int64.
         mask: ``True`` where a word piece stands, ``False`` on padding; ``[N, T]``, bool.
+        types: 1 on the second text of a pair that is read as one, else 0; ``[N, T]``, int64.
+            ``None`` for single sentences.
     """
 
     ids: Tensor
     mask: Tensor
+    types: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Tokens:
         """Give the same tokens on another device.
@@ -38,9 +42,9 @@ class Tokens:
         Returns:
             Tokens: On that device.
         """
-        return Tokens(
-            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
-        )
+        types = None if self.types is None else self.types.to(device, non_blocking=True)
+        ids = self.ids.to(device, non_blocking=True)
+        return Tokens(ids, self.mask.to(device, non_blocking=True), types)
 
 
 @dataclass(frozen=True)

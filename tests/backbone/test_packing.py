@@ -66,3 +66,42 @@ def test_packing_and_unpacking_are_inverse():
     assert packing.ids.shape == packing.places.shape == (1, sum(LENGTHS))
     back = unpack(packing.ids[0].unsqueeze(-1).float(), packing, tokens)
     assert torch.equal(back.squeeze(-1).long(), tokens.ids)
+
+
+def typed(lengths, pad_id):
+    """Every row a pair, its second text one half of it."""
+    tokens = padded(lengths, pad_id)
+    place = torch.arange(tokens.mask.shape[1])
+    second = place >= (torch.tensor(lengths).unsqueeze(1) + 1) // 2
+    return Tokens(tokens.ids, tokens.mask, (second & tokens.mask).long())
+
+
+def test_token_types_are_packed_with_their_word_pieces(tiny_bert):
+    backbone = load(tiny_bert)
+    pairs = typed(LENGTHS, 0)
+    plain = Tokens(pairs.ids, pairs.mask)
+    with torch.inference_mode():
+        ours = backbone(pairs)[pairs.mask]
+        theirs = backbone.model(
+            input_ids=pairs.ids, attention_mask=pairs.mask, token_type_ids=pairs.types
+        ).last_hidden_state[pairs.mask]
+        without = backbone(plain)[pairs.mask]
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert (ours - without).abs().max() > 0.01, "types change the states"
+    assert pack(plain).types is None
+
+
+def test_gradients_with_token_types_equal_the_padded_ones(tiny_bert):
+    found = []
+    for packed in (True, False):
+        backbone, pairs = load(tiny_bert), typed(LENGTHS, 0)
+        inputs = {"input_ids": pairs.ids, "attention_mask": pairs.mask}
+        inputs["token_type_ids"] = pairs.types
+        states = backbone(pairs) if packed else backbone.model(**inputs).last_hidden_state
+        weight = torch.randn(backbone.width, generator=torch.Generator().manual_seed(1))
+        ((states * weight).tanh() * pairs.mask.unsqueeze(-1)).sum().backward()
+        found.append({name: p.grad for name, p in backbone.named_parameters()})
+    types = found[0]["model.embeddings.token_type_embeddings.weight"]
+    assert (types.abs().sum(1) > 0).all(), "both rows of the table learn"
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-5, atol=2e-6, msg=name)

@@ -33,12 +33,14 @@ class Packing:
         places: Place of each word piece in its sentence, from 0; ``[1, S]``.
         groups: Length and number of the sentences of each group of equal length, in order.
         rows: Number of the sentence in the batch that each word piece belongs to, ``[S]``.
+        types: Token types ``[1, S]``, or ``None`` where the batch has none.
     """
 
     ids: Tensor
     places: Tensor
     groups: tuple[tuple[int, int], ...]
     rows: Tensor
+    types: Tensor | None = None
 
 
 def pack(tokens: Tokens) -> Packing:
@@ -60,6 +62,7 @@ def pack(tokens: Tokens) -> Packing:
         places=every[mask].unsqueeze(0),
         groups=tuple(zip(sizes.tolist(), counts.tolist(), strict=True)),
         rows=order.unsqueeze(1).expand_as(mask)[mask],
+        types=None if tokens.types is None else tokens.types[order][mask].unsqueeze(0),
     )
 
 

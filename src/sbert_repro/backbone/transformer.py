@@ -86,11 +86,14 @@ class TransformerBackbone(nn.Module):
             Tensor: States ``[N, T, D]``; what stands on padding means nothing.
         """
         if tokens.ids.device.type != "cpu":
-            return self._chosen(input_ids=tokens.ids, attention_mask=tokens.mask)
+            return self._chosen(
+                input_ids=tokens.ids, attention_mask=tokens.mask, token_type_ids=tokens.types
+            )
         # One attention call a group of equal length pays on a CPU; a GPU would wait for launches.
         packing = pack(tokens)
         states = self._chosen(
             input_ids=packing.ids,
+            token_type_ids=packing.types,
             position_ids=packing.places + self._first_position,
             packing=packing,
         )
@@ -99,7 +102,9 @@ class TransformerBackbone(nn.Module):
     def _chosen(self, **inputs: Any) -> Tensor:
         """Run the network and give the states of the chosen layers."""
         only_last = self.layer == "last"
-        output = self.model(output_hidden_states=not only_last, **inputs)
+        # A family that knows no token types is never asked about them.
+        given = {name: value for name, value in inputs.items() if value is not None}
+        output = self.model(output_hidden_states=not only_last, **given)
         if only_last:
             states: Tensor = output.last_hidden_state
             return states

@@ -13,32 +13,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from sbert_repro.batch import Batch, Tokens
-from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import UserError
+
+
+class Column(Protocol):
+    """What batches are cut from: `TokenColumn`, or `JointColumn` for texts read as pairs."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+
+    def row(self, i: int) -> np.ndarray:
+        """Give the word-piece ids of a row ``[T]``, or ids above token types ``[2, T]``."""
 
 
 def pad(rows: Sequence[np.ndarray], pad_id: int) -> Tokens:
     """Put texts of different lengths into one array, padded at the right to the longest of them.
 
     Args:
-        rows: ``N`` arrays of word-piece ids ``[T_i]``.
+        rows: ``N`` arrays of word-piece ids ``[T_i]``, or of ids above token types ``[2, T_i]``.
         pad_id: What stands on padding.
 
     Returns:
-        Tokens: ``[N, T]`` with ``T`` the greatest ``T_i``.
+        Tokens: ``[N, T]`` with ``T`` the greatest ``T_i``; with types where the rows have some.
     """
-    lengths = np.array([len(row) for row in rows])
+    lengths = np.array([row.shape[-1] for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    whole = np.concatenate(rows, axis=-1)
+    types = torch.from_numpy(_spread(whole[1], mask, 0)) if whole.ndim > 1 else None
+    ids = _spread(whole[0] if whole.ndim > 1 else whole, mask, pad_id)
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask), types)
+
+
+def _spread(flat: np.ndarray, mask: np.ndarray, fill: int) -> np.ndarray:
+    spread = np.full(mask.shape, fill, dtype=np.int64)
     # Both sides run through the texts in order, word piece by word piece.
-    ids[mask] = np.concatenate(rows)
-    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
+    spread[mask] = flat
+    return spread
 
 
 class BatchStream:
@@ -62,7 +78,7 @@ class BatchStream:
 
     def __init__(
         self,
-        columns: Sequence[TokenColumn],
+        columns: Sequence[Column],
         target: np.ndarray | None,
         *,
         batch_size: int,

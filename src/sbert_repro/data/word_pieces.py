@@ -33,10 +33,10 @@ class WordPieces:
         self.empty = 0
         self._max_length = max_length
         # A copy: cutting is a state of the tokenizer, and the caller's must not change.
-        self._tokenizer = _copy(tokenizer)
+        self._tokenizer = plain_copy(tokenizer)
         # One more than is kept, so that a cut text can be told from one that just fits.
         self._tokenizer.enable_truncation(max_length + 1)
-        self._before, self._after = _special_tokens(self._tokenizer)
+        self._before, self._after = special_tokens(self._tokenizer)
 
     def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Turn texts into ids.
@@ -69,11 +69,22 @@ def identity(tokenizer: PreTrainedTokenizerBase) -> str:
     Returns:
         str: 64 hex digits.
     """
-    settings = json.loads(_copy(tokenizer).to_str())
+    settings = json.loads(plain_copy(tokenizer).to_str())
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+def plain_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """Give a copy of a tokenizer that neither cuts nor pads, so that the caller's stays as it is.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+
+    Returns:
+        Tokenizer: The copy.
+
+    Raises:
+        UserError: If it is not a fast one.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise UserError(
@@ -86,8 +97,15 @@ def _copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     return copied
 
 
-def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Find the ids that stand before and after a text, by looking at one."""
+def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Find the ids that stand before and after a text, by looking at one.
+
+    Args:
+        tokenizer: From `plain_copy`.
+
+    Returns:
+        tuple[list[int], list[int]]: Both, ``[CLS]`` and ``[SEP]`` of BERT.
+    """
     probe = tokenizer.encode("a")
     inside = [i for i, sequence in enumerate(probe.sequence_ids) if sequence is not None]
     if not inside:

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from sbert_repro.batch import Tokens
+from sbert_repro.data.batching import pad
 from sbert_repro.inference.plan import Rows, plan
 
 Pieces = Sequence[NDArray[np.integer]]
-"""Word-piece ids of each sentence, of any length."""
+"""Word-piece ids of each sentence, of any length; ids above token types for pairs read as one."""
 BUDGET = {"cpu": 2048, "cuda": 65536}
 """Word pieces in a batch: on a CPU what stays in its caches, on a GPU what fills it."""
 LONG_WORK = 4000
@@ -45,7 +46,7 @@ def encode(
     Returns:
         NDArray[np.float32]: ``[N, D]``, in the order of ``pieces``.
     """
-    lengths = np.array([len(ids) for ids in pieces], np.int64)
+    lengths = np.array([row.shape[-1] for row in pieces], np.int64)
     batches = plan(lengths, BUDGET.get(torch.device(device).type, BUDGET["cpu"]))
     vectors: NDArray[np.float32] | None = None
     with torch.inference_mode():
@@ -56,23 +57,6 @@ def encode(
             vectors[rows] = found.float().cpu().numpy()
     assert vectors is not None, "nothing to encode"
     return vectors
-
-
-def pad(pieces: Pieces, pad_id: int) -> Tokens:
-    """Put sentences into one rectangle, padded at the right to the longest.
-
-    Args:
-        pieces: Word-piece ids of ``n`` sentences.
-        pad_id: Word piece to pad with.
-
-    Returns:
-        Tokens: ``[n, T]``.
-    """
-    lengths = np.array([len(ids) for ids in pieces], np.int64)
-    mask = np.arange(max(1, lengths.max())) < lengths[:, None]
-    ids = np.full(mask.shape, pad_id, np.int64)
-    ids[mask] = np.concatenate(list(pieces))
-    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
 
 
 def _shown(batches: list[Rows], *, total: int, progress: bool) -> Iterator[Rows]:
