@@ -17,6 +17,7 @@ from sbert_repro.quoting import quoted
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Evaluate, print a table, write the scores."""
     # Heavy imports stand here so that a misspelt option is refused at once.
+    from sbert_repro.composition import build
     from sbert_repro.evaluation.evaluate import evaluate
     from sbert_repro.evaluation.run import encoder_of
     from sbert_repro.evaluation.show import as_json, check_writable, table
@@ -30,6 +31,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         Path(config.paths.data),
         allow_partial=config.data.allow_partial,
         cache=Path(config.paths.cache),
+        classifier=build(config.classifier),
     )
     console = Console()
     if config.profile.banner:

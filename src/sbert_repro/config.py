@@ -80,7 +80,7 @@ class TrainerConfig:
     decay: Decay = Decay.linear
     max_grad_norm: float | None = 1.0
     evaluate_every: int = 1000
-    save_every: int = 500
+    save_every: int = 2000
     accelerator: str = "auto"
     progress: bool = True
 
@@ -92,6 +92,7 @@ class ProfileConfig:
     name: str = MISSING
     banner: str = ""
     limits: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
     stand_ins: dict[str, str] = field(default_factory=dict)
     max_seeds: int = 10
     max_parts: int | None = None
@@ -124,6 +125,7 @@ class TrainConfig:
     concatenation: Any = MISSING
     loss: Any = MISSING
     optimizer: Any = MISSING
+    classifier: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
@@ -142,11 +144,29 @@ class EvaluateConfig:
 
     encoder: Any = MISSING
     pooling: Any = MISSING
+    classifier: Any = MISSING
     data: DataConfig = field(default_factory=lambda: DataConfig(name="evaluation"))
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     prepare: list[Any] = field(default_factory=list)
     task: str = MISSING
+    output: str | None = None
+    precision: Precision = Precision.fp32
+    progress: bool = True
+
+
+@dataclass
+class BenchmarkConfig:
+    """Root of ``python scripts/benchmark.py``; ``what`` is one file a benchmark."""
+
+    what: Any = MISSING
+    encoder: Any = MISSING
+    pooling: Any = MISSING
+    classifier: Any = MISSING
+    data: DataConfig = field(default_factory=lambda: DataConfig(name="evaluation"))
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    prepare: list[Any] = field(default_factory=list)
     output: str | None = None
     precision: Precision = Precision.fp32
     progress: bool = True
@@ -171,6 +191,7 @@ OmegaConf.register_new_resolver("sbert_test_part", _test_part, replace=True)
 _STORE = ConfigStore.instance()
 _STORE.store(name="train_schema", node=TrainConfig)
 _STORE.store(name="evaluate_schema", node=EvaluateConfig)
+_STORE.store(name="benchmark_schema", node=BenchmarkConfig)
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ def evaluate(
     *,
     allow_partial: bool = False,
     cache: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Score an encoder on tasks.
 
@@ -36,6 +37,7 @@ def evaluate(
         data_root: Where the data sets lie.
         allow_partial: Accept incomplete data sets; their scores carry ``notes``.
         cache: Where sentence vectors are kept between runs, or ``None``.
+        **options: As in `load`: ``classifier``.
 
     Returns:
         dict[str, Any]: Task → scores × 100 (`sts.score`, or what the task's measure gives), and
@@ -44,7 +46,8 @@ def evaluate(
     Raises:
         UserError: If a task does not exist or its data are missing, damaged or incomplete.
     """
-    pairs = [load(t, data_root, allow_partial=allow_partial) for t in resolve(tasks, data_root)]
+    chosen = resolve(tasks, data_root)
+    pairs = [load(t, data_root, allow_partial=allow_partial, **options) for t in chosen]
     meta = {"label": encoder.label, "encoder": dict(encoder.identity), "notes": encoder.notes}
     return {**score_tasks(encoder, pairs, cache), "_meta": meta}
 

@@ -42,6 +42,7 @@ def settings_of(encoder: Model, pairs: TaskData) -> dict[str, Any]:
         "splits": list(pairs.task.splits),
         "data": pairs.sha256,
         "version": pairs.task.module.VERSION,
+        **getattr(pairs, "settings", {}),
         **cut,
     }
 
@@ -115,7 +116,7 @@ def _compute(encoder: Model, pairs: Sequence[TaskData], cache: Path | None) -> I
             "kind": KIND,
             "settings": settings_of(encoder, one),
             "scores": found,
-            "seed": None,
+            "seed": found.get("seed"),
             "notes": [*encoder.notes, *found.get("notes", [])],
             "wall_seconds": round(share, 3),
             "started": started,
@@ -207,4 +208,5 @@ def _runs(config: DictConfig) -> Path:
 
 def _pairs(config: DictConfig, tasks: str | Sequence[str]) -> list[TaskData]:
     root, partial = Path(config.paths.data), bool(config.data.allow_partial)
-    return [load(task, root, allow_partial=partial) for task in resolve(tasks, root)]
+    options = {"classifier": build(config.classifier)}
+    return [load(t, root, allow_partial=partial, **options) for t in resolve(tasks, root)]

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.sts import main_score
+from sbert_repro.evaluation.tasks import GROUPS
 from sbert_repro.files import unwritable
 
 
@@ -66,9 +67,12 @@ def as_json(scores: Mapping[str, Any]) -> str:
         scores: What `evaluate` gives.
 
     Returns:
-        str: JSON; an undefined score is null.
+        str: JSON; an undefined score is null; SentEval's tasks stand together.
     """
-    return json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    grouped = {name: found for name, found in scores.items() if name not in GROUPS["senteval"]}
+    if transfer := {name: scores[name] for name in GROUPS["senteval"] if name in scores}:
+        grouped = {"senteval": transfer, **grouped}
+    return json.dumps(grouped, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def check_writable(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -101,12 +102,19 @@ _TASKS = (
     Task("korsts_dev", "korsts", ("dev",)),
     Task("afs", "afs", ("all",), measure="afs"),
     Task("bws", "bws", ("all",), measure="afs"),
+    *(Task(name, name, ("all",), measure="transfer") for name in ("mr", "cr", "subj", "mpqa")),
+    Task("sst2", "sst2", ("train", "dev", "test"), measure="transfer"),
+    Task("trec", "trec", ("train", "test"), measure="transfer"),
+    Task("mrpc", "mrpc", ("train", "test"), measure="transfer"),
     Task("wikisections", "wikisections", measure="triplet_accuracy"),
     Task("wikisections_dev", "wikisections", ("dev",), measure="triplet_accuracy"),
 )
 TASKS = {task.name: task for task in _TASKS}
-GROUPS = {"sts": ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")}
-"""Names for several tasks; ``sts`` is the seven columns of Table 1."""
+GROUPS = {
+    "sts": ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr"),
+    "senteval": ("mr", "cr", "subj", "mpqa", "sst2", "trec", "mrpc"),
+}
+"""Names for several tasks: the seven columns of Table 1, and those of Table 5."""
 
 
 def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
@@ -164,13 +172,15 @@ def _present(data_root: Path) -> list[str]:
     return present
 
 
-def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> TaskData:
+def load(task: Task, data_root: Path, *, allow_partial: bool = False, **options: Any) -> TaskData:
     """Read what a task is scored on.
 
     Args:
         task: The task.
         data_root: Where the data sets lie.
         allow_partial: Accept fewer rows than the data set has; the score then carries a note.
+        **options: What some measures can be told (the classifier of SentEval's tasks); left out
+            where the measure does not ask for it.
 
     Returns:
         TaskData: `Pairs`, or what the task's measure reads.
@@ -179,8 +189,11 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> TaskDat
         UserError: If a file is missing, damaged or not what the data set's record says.
     """
     if task.measure != Task.measure:
-        read_by_measure: TaskData = task.module.load(task, data_root, allow_partial=allow_partial)
-        return read_by_measure
+        by_measure = task.module.load
+        wanted = inspect.signature(by_measure).parameters
+        chosen = {name: value for name, value in options.items() if name in wanted}
+        found: TaskData = by_measure(task, data_root, allow_partial=allow_partial, **chosen)
+        return found
     record = dataset(task.dataset)
     paths = [split_path(record, data_root, name) for name in task.splits]
     # Asked for again with every row and seed of a table; a file that changes is read again.

@@ -7,7 +7,7 @@ uncased model does that itself); empty ones are embedded like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,25 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbert_repro.data.record import Split, dataset, read
+from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
+from sbert_repro.evaluation.classifiers.batched import BatchedClassifier
 from sbert_repro.evaluation.classifiers.fold import Classifier, IntArray, ProtocolName
-from sbert_repro.evaluation.classifiers.protocols import SPLITS, run
+from sbert_repro.evaluation.classifiers.protocols import run
+from sbert_repro.evaluation.tasks import Task
+from sbert_repro.evaluation.vectors import encode_sets
 
 VERSION = 1
 """Raised when a score changes its meaning, so that no older record passes for a newer one."""
 
-PROTOCOLS: dict[str, ProtocolName] = {
-    "mr": "nested",
-    "cr": "nested",
-    "subj": "nested",
-    "mpqa": "nested",
-    "sst2": "fixed",
-    "trec": "cross",
-    "mrpc": "cross",
+PROTOCOLS: dict[tuple[str, ...], ProtocolName] = {
+    ("all",): "nested",
+    ("train", "test"): "cross",
+    ("train", "dev", "test"): "fixed",
 }
-"""Task → how its data are cut, in the order of Table 5; a task's data set has its name."""
-
-Encode = Callable[[list[str]], NDArray[np.float32]]
+"""Splits that a task comes in → what is done with them."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +41,27 @@ class TransferData:
     """A task's texts and labels, read and checked.
 
     Attributes:
-        name: The task.
+        task: Which task.
+        classifier: Kind of classifier that is trained on it.
         texts: For each text column, the texts of all splits one after the other ``[N]``.
         labels: Class ids ``[N]``.
         parts: Rows of each split.
         notes: What a reader of the score must know, such as missing texts.
-        sha256: Of what was read, for each split.
+        sha256: Of what was read.
     """
 
-    name: str
+    task: Task
+    classifier: Classifier
     texts: list[list[str]]
     labels: IntArray
     parts: list[IntArray]
     notes: list[str]
-    sha256: list[str]
+    sha256: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the score depends on beside data and vectors."""
+        return {"classifier": dict(self.classifier.identity)}
 
     @cached_property
     def sentences(self) -> list[str]:
@@ -79,13 +84,20 @@ class TransferData:
         return np.hstack([f for v in others for f in (np.abs(u - v), u * v)]) if others else u
 
 
-def load(name: str, data_root: Path, *, allow_partial: bool = False) -> TransferData:
+def load(
+    task: Task,
+    data_root: Path,
+    *,
+    allow_partial: bool = False,
+    classifier: Classifier | None = None,
+) -> TransferData:
     """Read a task's texts and labels.
 
     Args:
-        name: One of `PROTOCOLS`.
+        task: One of SentEval's.
         data_root: Where the data sets lie.
         allow_partial: Accept fewer rows than the data set has; the score then carries a note.
+        classifier: Kind of classifier; SentEval's with its defaults when ``None``.
 
     Returns:
         TransferData: In SentEval's order, on which the folds depend.
@@ -94,86 +106,80 @@ def load(name: str, data_root: Path, *, allow_partial: bool = False) -> Transfer
         UserError: If a file is missing, damaged or not what the data set's record says, or if all
             texts that a classifier would learn from have one label.
     """
-    record = dataset(name)
-    names = SPLITS[PROTOCOLS[name]]
+    record = dataset(task.dataset)
     splits = [
-        _sorted(read(record, data_root, split, allow_partial=allow_partial)) for split in names
+        _sorted(read(record, data_root, name, allow_partial=allow_partial)) for name in task.splits
     ]
     labels = [split.target for split in splits if split.target is not None]
     if len(found := np.unique(labels[0])) < 2:  # noqa: PLR2004
         raise UserError(
-            f"{name}: all {len(labels[0]):,} {record.unit} of {names[0]} have the label "
-            f"{(record.labels or ())[found[0]]}; a classifier needs two labels"
+            f"{data_root / task.dataset / task.splits[0]}.parquet: all {len(labels[0]):,} "
+            f"{record.unit} have the label {(record.labels or ())[found[0]]}, expected two labels "
+            f"at least to learn from; get the data again with `make data`"
         )
     ends = np.cumsum([len(split) for split in splits])
-    columns = record.text_columns
     return TransferData(
-        name=name,
-        texts=[[text for split in splits for text in split.texts[name]] for name in columns],
+        task=task,
+        classifier=classifier or BatchedClassifier(),
+        texts=[
+            [text for split in splits for text in split.texts[name]] for name in record.text_columns
+        ],
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),
         notes=list(dict.fromkeys(note for split in splits for note in split.notes)),
-        sha256=[split.sha256 for split in splits],
+        sha256=hashlib.sha256("\n".join(split.sha256 for split in splits).encode()).hexdigest(),
     )
 
 
-def score(
-    data: TransferData, vectors: NDArray[np.float32], classifier: Classifier
-) -> dict[str, Any]:
+def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any]:
     """Train and test classifiers on the vectors of a task.
+
+    Args:
+        encoder: A sentence encoder.
+        data: The task.
+        cache: Where sentence vectors are kept, or ``None``.
+
+    Returns:
+        dict[str, Any]: As `score_vectors`.
+
+    Raises:
+        UserError: If the model gives no sentence vectors, or as `score_vectors`.
+    """
+    name = data.task.name
+    if not isinstance(encoder, SentenceEncoder):
+        raise UserError(
+            f"task={name} trains a classifier on sentence vectors, and {encoder.label} gives none; "
+            "use an encoder of single sentences"
+        )
+    return score_vectors(data, encode_sets(encoder, {name: data.sentences}, cache)[name])
+
+
+def score_vectors(data: TransferData, vectors: NDArray[np.float32]) -> dict[str, Any]:
+    """Train and test classifiers on vectors.
 
     Args:
         data: The task.
         vectors: Vectors of ``data.sentences`` ``[n, D]``.
-        classifier: A kind of classifier.
 
     Returns:
         dict[str, Any]: ``accuracy`` and ``dev`` (the accuracy that chose the strengths) × 100,
         ``n`` tested texts, ``strengths`` chosen for each test fold, ``seed``.
 
     Raises:
-        UserError: If a vector holds NaN, or a class has fewer texts than there are folds.
+        UserError: If a vector holds NaN, or there are fewer texts than folds.
     """
     features = data.features(vectors)
     if not np.isfinite(features).all():
-        raise UserError(f"{data.name}: the encoder gives vectors that hold NaN or infinity")
-    protocol = PROTOCOLS[data.name]
-    outcome = run(protocol, classifier, features, data.labels, data.parts)
+        raise UserError(f"task={data.task.name}: the encoder gives vectors with NaN or infinity")
+    protocol = PROTOCOLS[data.task.splits]
+    outcome = run(protocol, data.classifier, features, data.labels, data.parts)
     return {
         "accuracy": 100 * outcome.accuracy,
         "dev": 100 * outcome.dev,
         "n": len(data.parts[-1]),
         "strengths": outcome.strengths,
-        "seed": classifier.seed,
+        "seed": data.classifier.seed,
     }
-
-
-def score_transfer(
-    task: str,
-    encode: Encode,
-    data_root: Path,
-    classifier: Classifier,
-    *,
-    allow_partial: bool = False,
-) -> dict[str, Any]:
-    """Read a task, embed its texts, train and test.
-
-    Args:
-        task: One of `PROTOCOLS`.
-        encode: Gives the vectors ``[n, D]`` of distinct texts.
-        data_root: Where the data sets lie.
-        classifier: A kind of classifier.
-        allow_partial: Accept fewer rows than the data set has.
-
-    Returns:
-        dict[str, Any]: What `score` gives, and ``notes`` where the data have some.
-
-    Raises:
-        UserError: As `load` and `score` do.
-    """
-    data = load(task, data_root, allow_partial=allow_partial)
-    scores = score(data, encode(data.sentences), classifier)
-    return {**scores, "notes": data.notes} if data.notes else scores
 
 
 def _sorted(split: Split) -> Split:

@@ -74,7 +74,7 @@ class BatchedClassifier(Schedule):
         del protocol
         return 1e-5, 1e-4, 1e-3, 1e-2
 
-    def on(self, features: NDArray[np.float32], labels: IntArray) -> BatchedTrainer:
+    def on(self, features: NDArray[np.floating], labels: IntArray) -> BatchedTrainer:
         """Take the features of a task to the device.
 
         Args:
@@ -120,23 +120,24 @@ class BatchedTrainer:
     """Logistic regressions on one feature matrix, trained in lock-step on a CPU or a GPU."""
 
     def __init__(
-        self, options: BatchedClassifier, features: NDArray[np.float32], labels: IntArray
+        self, options: BatchedClassifier, features: NDArray[np.floating], labels: IntArray
     ) -> None:
         """Copy features and labels to the device.
 
         Args:
             options: Of the classifier.
-            features: ``[N, D]``.
+            features: ``[N, D]``; the classifiers have their precision.
             labels: Class ids ``[N]``, 0 to C - 1.
         """
         self.options = options
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         count, width = features.shape
         # The constant column makes the bias one more weight.
-        self.features = torch.ones(count, width + 1, device=device)
-        self.features[:, :width] = torch.from_numpy(features)
+        given = torch.from_numpy(features)
+        self.features = torch.ones(count, width + 1, dtype=given.dtype, device=device)
+        self.features[:, :width] = given
         self.labels = torch.from_numpy(labels).to(device)
-        self.start = _first_weights(int(labels.max()) + 1, width, options.seed).to(device)
+        self.start = _first_weights(int(labels.max()) + 1, width, options.seed).to(self.features)
 
     def whole(self, rows: IntArray) -> Fold:
         """Train on these rows, of which 5 % are held out to decide when to stop.
@@ -183,11 +184,10 @@ class BatchedTrainer:
         classes, width = self.start.shape
         # weights, best weights, gradient and two moments; the rows of a batch
         each = 4 * width * (5 * strengths * classes + self.options.batch_size)
-        bound = _GROUP_BYTES[self.features.device.type]
-        groups = []
+        most = max(1, _GROUP_BYTES[self.features.device.type] // each)
+        groups: list[IntArray] = []
         for members in by_steps.values():
-            count = min(len(members), math.ceil(each * len(members) / bound))
-            groups += np.array_split(members, count)
+            groups += np.array_split(members, math.ceil(len(members) / most))
         return groups
 
 

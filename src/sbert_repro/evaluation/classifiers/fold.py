@@ -33,13 +33,11 @@ class Fold:
 
 
 class Models(Protocol):
-    """Finished classifiers: F folds, S strengths.
+    """Finished classifiers: F folds, S strengths."""
 
-    Attributes:
-        watched: Accuracy on the watched rows ``[F, S]``, 0..1.
-    """
-
-    watched: FloatArray
+    @property
+    def watched(self) -> FloatArray:
+        """Accuracy on the watched rows ``[F, S]``, 0..1."""
 
     def accuracy(self, rows: Sequence[IntArray]) -> FloatArray:
         """Score other rows.
@@ -78,15 +76,15 @@ class Trainer(Protocol):
 
 
 class Classifier(Protocol):
-    """A kind of classifier and its options.
+    """A kind of classifier and its options."""
 
-    Attributes:
-        kfold: Folds of every cross-validation.
-        seed: Of folds, first weights, order of rows, rows held out.
-    """
+    @property
+    def kfold(self) -> int:
+        """Folds of every cross-validation."""
 
-    kfold: int
-    seed: int
+    @property
+    def seed(self) -> int:
+        """Of folds, first weights, order of rows, rows held out."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -102,7 +100,7 @@ class Classifier(Protocol):
             Sequence[float]: The first of equally good ones is chosen.
         """
 
-    def on(self, features: NDArray[np.float32], labels: IntArray) -> Trainer:
+    def on(self, features: NDArray[np.floating], labels: IntArray) -> Trainer:
         """Take the features of a task.
 
         Args:

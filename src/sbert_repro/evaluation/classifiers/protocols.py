@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,35 +31,35 @@ from sbert_repro.evaluation.classifiers.fold import (
 # here: SentEval's own protocols; only four of the seven tasks are tested by cross-validation
 # effect: table 5
 
-SPLITS: dict[ProtocolName, tuple[str, ...]] = {
-    "nested": ("all",),
-    "cross": ("train", "test"),
-    "fixed": ("train", "dev", "test"),
-}
-"""Protocol → the splits that it needs, in this order."""
-
 
 @dataclass(frozen=True)
 class Outcome:
     """What a protocol finds.
 
     Attributes:
-        accuracy: On the test rows, or the mean over test folds, 0..1.
+        accuracies: On the test rows of each test fold, 0..1; one where the test set is fixed.
         dev: Accuracy with which the strengths were chosen, 0..1.
         strengths: The strength chosen, for each test fold.
     """
 
-    accuracy: float
+    accuracies: list[float]
     dev: float
     strengths: list[float]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the test folds, 0..1."""
+        return float(np.mean(self.accuracies))
 
 
 def run(
     protocol: ProtocolName,
     classifier: Classifier,
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     labels: IntArray,
-    parts: list[IntArray],
+    parts: Sequence[IntArray],
+    *,
+    first: int | None = None,
 ) -> Outcome:
     """Train, choose and test.
 
@@ -66,27 +68,28 @@ def run(
         classifier: A kind of classifier.
         features: ``[N, D]``.
         labels: Class ids ``[N]``.
-        parts: Rows of each split in `SPLITS`.
+        parts: Rows of the splits in their order: all; train, test; train, dev, test.
+        first: Of a nested protocol, run only so many test folds (a benchmark does).
 
     Returns:
         Outcome: Accuracies.
 
     Raises:
-        UserError: If the rows cannot be cut into so many folds with every class in each.
+        UserError: If there are fewer rows than folds.
     """
     trainer = classifier.on(features, labels)
     grid = np.array(classifier.strengths(protocol))
     if protocol == "fixed":
         return _fixed(trainer, grid, *parts)
-    trains, tests = parts[:1], parts[1:]
+    trains, tests = list(parts[:1]), list(parts[1:])
     if protocol == "nested":
-        outer = _stratified(parts[0], labels, classifier)
+        outer = _stratified(parts[0], labels, classifier)[:first]
         trains, tests = [fold.train for fold in outer], [fold.watch for fold in outer]
     inner = [fold for rows in trains for fold in _stratified(rows, labels, classifier)]
     models = trainer.fit(inner, np.tile(grid, (len(inner), 1)))
     best, dev = _choose(models, len(trains))
     final = trainer.fit([trainer.whole(rows) for rows in trains], grid[best][:, None])
-    return Outcome(float(final.accuracy(tests).mean()), dev, grid[best].tolist())
+    return Outcome(final.accuracy(tests)[:, 0].tolist(), dev, grid[best].tolist())
 
 
 def _fixed(
@@ -95,7 +98,8 @@ def _fixed(
     models = trainer.fit([Fold(train, dev)], grid[None])
     best, accuracy = _choose(models, 1)
     # SentEval trains the chosen one again, on the same rows from the same seed: the same model.
-    return Outcome(float(models.accuracy([test])[0, best[0]]), accuracy, grid[best].tolist())
+    tested = models.accuracy([test])[:, best[0]]
+    return Outcome(tested.tolist(), accuracy, grid[best].tolist())
 
 
 def _choose(models: Models, tests: int) -> tuple[IntArray, float]:
@@ -108,13 +112,15 @@ def _choose(models: Models, tests: int) -> tuple[IntArray, float]:
 
 def _stratified(rows: IntArray, labels: IntArray, classifier: Classifier) -> list[Fold]:
     """Cut rows into folds with the same share of each class; only labels and order count."""
-    sizes = np.bincount(labels[rows])
-    if (rarest := int(sizes[sizes > 0].min())) < classifier.kfold:
+    # Classes with fewer rows than folds are left out of some folds; SentEval goes on as well.
+    if (most := int(np.bincount(labels[rows]).max())) < classifier.kfold:
         raise UserError(
-            f"classifier.kfold={classifier.kfold} needs as many texts of each class to train on; "
-            f"the rarest class has {rarest} of {len(rows):,}"
+            f"classifier.kfold={classifier.kfold} needs a class with as many rows to train on; the "
+            f"largest has {most} of {len(rows):,}"
         )
     # SentEval takes 1111 for the nested folds whatever the seed; here folds follow the seed, which
     # is 1111 unless another one is asked for, so that two seeds show the noise of the folds too.
     cut = StratifiedKFold(classifier.kfold, shuffle=True, random_state=classifier.seed)
-    return [Fold(rows[kept], rows[out]) for kept, out in cut.split(labels[rows], labels[rows])]
+    with warnings.catch_warnings(category=UserWarning, action="ignore"):
+        parts = list(cut.split(labels[rows], labels[rows]))
+    return [Fold(rows[kept], rows[out]) for kept, out in parts]

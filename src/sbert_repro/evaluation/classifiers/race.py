@@ -111,7 +111,7 @@ class Race:
         orders = {key: self.streams[key].permutation(key[1]) for key in sorted(sizes)}
         steps = -(-len(folds[0].train) // size)
         rows = np.zeros((len(folds), steps * size), np.int64)
-        weights = np.zeros((len(folds), size), np.float32)
+        weights = np.zeros((len(folds), size))
         for number, fold in enumerate(folds):
             count = len(fold.train)
             rows[number, :count] = fold.train[orders[_size(fold)]]
@@ -124,7 +124,7 @@ class Race:
         return Pass(
             rows=chosen.reshape(steps, -1),
             targets=targets.to(self.features.dtype),
-            weights=torch.from_numpy(weights).to(device)[:, None, None],
+            weights=torch.from_numpy(weights).to(self.features)[:, None, None],
         )
 
 
@@ -149,8 +149,9 @@ def _drop(
     """
     folds = np.flatnonzero(active.any(1))
     width = int(active.sum(1).max())
+    if (len(folds), width) == active.shape:
+        return rows, columns
     strengths = np.argsort(~active[folds], axis=1, kind="stable")[:, :width]
-    if len(folds) < len(active) or width < active.shape[1]:
-        state.keep(folds, strengths)
+    state.keep(folds, strengths)
     kept = folds[:, None], strengths
     return rows[kept], columns[kept]

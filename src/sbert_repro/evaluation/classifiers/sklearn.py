@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from sbert_repro.evaluation.classifiers.fold import FloatArray, Fold, IntArray, ProtocolName
 
@@ -53,7 +54,7 @@ class SklearnClassifier:
         powers = range(-1, 6) if protocol == "cross" else range(-2, 4)
         return tuple(2.0**power for power in powers)
 
-    def on(self, features: NDArray[np.float32], labels: IntArray) -> SklearnTrainer:
+    def on(self, features: NDArray[np.floating], labels: IntArray) -> SklearnTrainer:
         """Take the features of a task.
 
         Args:
@@ -79,7 +80,7 @@ class SklearnModels:
 
     models: list[list[LogisticRegression]]
     watched: FloatArray
-    features: NDArray[np.float32]
+    features: NDArray[np.floating]
     labels: IntArray
 
     def accuracy(self, rows: Sequence[IntArray]) -> FloatArray:
@@ -110,7 +111,7 @@ class SklearnTrainer:
     """
 
     options: SklearnClassifier
-    features: NDArray[np.float32]
+    features: NDArray[np.floating]
     labels: IntArray
 
     def whole(self, rows: IntArray) -> Fold:
@@ -134,10 +135,12 @@ class SklearnTrainer:
         Returns:
             SklearnModels: F × S classifiers.
         """
-        models = [
-            [self._fit(fold, float(strength)) for strength in of_fold]
-            for fold, of_fold in zip(folds, strengths, strict=True)
-        ]
+        # Problems this small take longer, not shorter, when each product is cut in pieces.
+        with threadpool_limits(1):
+            models = [
+                [self._fit(fold, float(strength)) for strength in of_fold]
+                for fold, of_fold in zip(folds, strengths, strict=True)
+            ]
         finished = SklearnModels(
             models, np.full(strengths.shape, np.nan), self.features, self.labels
         )
