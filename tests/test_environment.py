@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+# Benchmarks run it beside us; nothing else needs it.
+PEERS = {"sentence_transformers"}
 
 
 def read_requirements(path: Path) -> list[str]:
@@ -72,6 +79,23 @@ def test_conda_gets_a_python_the_project_accepts():
 def test_lock_holds_every_requirement(line):
     wanted = Requirement(line)
     assert wanted.specifier.contains(LOCK[canonicalize_name(wanted.name)])
+
+
+def test_every_import_is_a_declared_dependency():
+    # What another package happens to bring along is gone the day it stops needing it.
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "train.py"]
+    named: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                named.add(str(node.module).partition(".")[0])
+    others = named - set(sys.stdlib_module_names) - {"sbert_repro"}
+    declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+    brought_by = packages_distributions()
+    undeclared = {n for n in others if not declared & set(map(canonicalize_name, brought_by[n]))}
+    assert not undeclared - PEERS
 
 
 def test_lock_fits_machines_with_and_without_a_gpu():
