@@ -92,3 +92,6 @@ def test_a_first_stage_inherits_what_is_not_a_stages_own():
     first = compose(stage_overrides(typed, ["experiment=nli"]))
     assert (first.data.name, first.seed) == ("nli", 3)
     assert first.pooling["_target_"].endswith("ClsPooling")
+    assert stage_overrides(["data.allow_partial=true", "data.limit=9"], []) == [
+        "data.allow_partial=true"
+    ]

@@ -22,6 +22,8 @@ from sbert_repro.errors import UserError
 
 STAGE_GROUPS = ("experiment", "loss", "data", "parent", "evaluate")
 """Options that belong to one training stage only, so a first stage does not inherit them."""
+STAGE_PERMISSIONS = ("data.allow_partial",)
+"""What the user allows for a run is allowed for its first stage too."""
 
 
 def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
@@ -226,7 +228,7 @@ def stage_overrides(overrides: list[str], parent: list[str]) -> list[str]:
 
     def inherited(override: str) -> bool:
         key = override.partition("=")[0].lstrip("+~").split("@")[0]
-        return key.split(".")[0] not in STAGE_GROUPS
+        return key.split(".")[0] not in STAGE_GROUPS or key in STAGE_PERMISSIONS
 
     with_defaults = [o for o in overrides if inherited(o)]
     return with_defaults + list(parent)
