@@ -19,10 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-# Benchmarks run it beside us; nothing else needs it.
-PEERS = {"sentence_transformers"}
-
-
 def read_requirements(path: Path) -> list[str]:
     """The lines of a requirements file that say something."""
     lines = [
@@ -94,8 +90,7 @@ def test_every_import_is_a_declared_dependency():
     others = named - set(sys.stdlib_module_names) - {"sbert_repro"}
     declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
     brought_by = packages_distributions()
-    undeclared = {n for n in others if not declared & set(map(canonicalize_name, brought_by[n]))}
-    assert not undeclared - PEERS
+    assert not {n for n in others if not declared & set(map(canonicalize_name, brought_by[n]))}
 
 
 def test_lock_fits_machines_with_and_without_a_gpu():
