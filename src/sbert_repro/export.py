@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from sbert_repro.backbone.lookup import model_sha256
 from sbert_repro.config import PathsConfig
+from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.run import finished
 from sbert_repro.errors import UserError
 from sbert_repro.files import unwritable
@@ -46,12 +47,7 @@ def export(key: str, output: Path, runs: Path) -> None:
             ``output`` holds something or cannot be written.
     """
     record, model = finished(key, str(runs))
-    layer = record["settings"]["encoder"]["layer"]
-    if layer != "last":
-        raise UserError(
-            f"run {key} pools layer={layer}; sentence-transformers pools the last layer, so the "
-            "exported model would give other vectors"
-        )
+    _check(key, record, model)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"output={output}: there is something already; choose another folder")
     ledger = Ledger(runs)
@@ -68,6 +64,21 @@ def export(key: str, output: Path, runs: Path) -> None:
             whole.rename(output)
     except OSError as problem:
         raise unwritable(output, problem) from problem
+
+
+def _check(key: str, record: dict[str, Any], model: Path) -> None:
+    """Refuse what sentence-transformers would make other vectors of, or any at all."""
+    layer = record["settings"]["encoder"]["layer"]
+    if layer != "last":
+        raise UserError(
+            f"run {key} pools layer={layer}; sentence-transformers pools the last layer, so the "
+            "exported model would give other vectors"
+        )
+    if reads_pairs(trained_with(model)):
+        raise UserError(
+            f"run {key} is a cross-encoder, which gives no sentence vectors; score pairs with "
+            f"encoder=cross_encoder encoder.path={model}"
+        )
 
 
 def _stages(record: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:

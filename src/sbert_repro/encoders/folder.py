@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,15 @@ def describe(folder: Path) -> Described:
         Described: What it says.
 
     Raises:
-        UserError: If a file is damaged, or the model has a module that would be left out.
+        UserError: If a file is damaged, the model has a module that would be left out, or it is a
+            cross-encoder.
     """
+    ours = trained_with(folder)
+    if reads_pairs(ours):
+        raise UserError(
+            f"{folder}: a cross-encoder, which gives scores of pairs and no sentence vectors; use "
+            "encoder=cross_encoder"
+        )
     if not (folder / "modules.json").is_file():
         return Described()
     modules = {
@@ -72,8 +80,36 @@ def describe(folder: Path) -> Described:
         pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
         max_length=_max_length(modules.get("Transformer", folder)),
         normalize="Normalize" in modules,
-        layer=_read(ours).get("layer") if (ours := folder / "sbert_repro.json").is_file() else None,
+        layer=ours.get("layer"),
     )
+
+
+def trained_with(folder: Path) -> dict[str, Any]:
+    """Read what a run of ours wrote down about its model.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        dict[str, Any]: What `save_model` was given; empty for a model of others.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    path = folder / "sbert_repro.json"
+    return dict(_read(path)) if path.is_file() else {}
+
+
+def reads_pairs(trained: Mapping[str, Any]) -> bool:
+    """Tell a cross-encoder from an encoder of single sentences.
+
+    Args:
+        trained: From `trained_with`.
+
+    Returns:
+        bool: Whether the model was trained on pairs read as one.
+    """
+    return trained.get("reads") == "pairs"
 
 
 def check_layer(folder: Path, trained: str | None, wanted: str) -> None:

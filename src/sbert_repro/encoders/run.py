@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from sbert_repro.encoders.cross_encoder import CrossEncoder
+from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
@@ -21,7 +23,7 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
     pooling: nn.Module | None = None,
     precision: str = "fp32",
     progress: bool = False,
-) -> TransformerEncoder:
+) -> TransformerEncoder | CrossEncoder:
     """Load the model of a run; layer and pooling are those it was trained with.
 
     Args:
@@ -29,26 +31,30 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
         runs: The folder of all runs, ``results/runs``.
         label: ``None``: "run KEY".
         max_length: Word pieces of a sentence; ``None``: as in training.
-        pooling: ``None``: as in training.
+        pooling: ``None``: as in training, which a cross-encoder always has.
         precision: ``fp32`` or ``bf16``.
         progress: Show a bar when the work is long.
 
     Returns:
-        TransformerEncoder: It carries the run's notes, such as partial training data.
+        TransformerEncoder | CrossEncoder: What the run trained; it carries the run's notes, such as
+            partial training data.
 
     Raises:
         UserError: If there is no finished training run of this key.
     """
     record, folder = finished(key, runs)
-    encoder = TransformerEncoder(
-        str(folder),
-        pooling,
-        label=label or f"run {key}",
-        layer=record["settings"]["encoder"]["layer"],
-        max_length=max_length,
-        precision=precision,
-        progress=progress,
-    )
+    encoder: TransformerEncoder | CrossEncoder
+    options: dict[str, Any] = {
+        "label": label or f"run {key}",
+        "max_length": max_length,
+        "precision": precision,
+        "progress": progress,
+    }
+    if reads_pairs(trained_with(folder)):
+        encoder = CrossEncoder(str(folder), **options)
+    else:
+        layer = record["settings"]["encoder"]["layer"]
+        encoder = TransformerEncoder(str(folder), pooling, layer=layer, **options)
     encoder.notes = list(record.get("notes", []))
     return encoder
 

@@ -17,7 +17,7 @@ class Objective(nn.Module):
     with the model. A constructor that asks for ``width`` gets the width ``D`` of the vectors.
 
     Attributes:
-        columns: Sentences in an example, ``k``.
+        columns: Sentences in an example, ``k``; 1 where the two of a pair are read as one.
         needs: What the data must hold beside the sentences.
         VERSION: Raised by hand when the same options would give other numbers; part of run keys.
     """
@@ -41,3 +41,15 @@ class Objective(nn.Module):
             TypeError: If the class is used itself instead of one of the objectives.
         """
         raise TypeError(f"{type(self).__name__} has no forward; choose one of configs/loss")
+
+    def predict(self, embeddings: Tensor) -> Tensor:
+        """Give what a look at dev compares.
+
+        Args:
+            embeddings: ``[N, D]``.
+
+        Returns:
+            Tensor: The vectors themselves, whose similarity counts; an objective that reads a pair
+            as one gives its scores, ``[N, 1]``.
+        """
+        return embeddings

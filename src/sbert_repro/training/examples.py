@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
-from sbert_repro.data.batching import BatchStream
+from sbert_repro.data.batching import BatchStream, Column
 from sbert_repro.data.description import DataSet
+from sbert_repro.data.joint import JointColumn, PairForm
 from sbert_repro.data.record import Split, dataset, read
 from sbert_repro.data.table import split_path
-from sbert_repro.data.tokens import TokenColumn, cache_key, tokenise
+from sbert_repro.data.tokens import cache_key, tokenise
 from sbert_repro.errors import UserError
 from sbert_repro.training.options import in_words
 from sbert_repro.training.validation import DevSet
@@ -51,10 +53,9 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
     Raises:
         UserError: If a file is missing or damaged, or dev is missing and ``checkpoint=best_dev``.
     """
-    length = min(config.data.max_length, positions - tokenizer.num_special_tokens_to_add())
     record = dataset(config.data.name)
     split = _read(config, record, config.data.split, config.data.limit)
-    columns, notes = _word_pieces(config, record, split, tokenizer, length)
+    columns, notes = _word_pieces(config, record, split, tokenizer, positions)
     target = split.target
     if target is not None and record.kind == "scored_pairs":
         target = record.scaled(target)
@@ -66,11 +67,17 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
         shuffle=True,
         pad_id=tokenizer.pad_token_id,
     )
-    dev, dev_notes = _dev(config, tokenizer, length)
+    dev, dev_notes = _dev(config, tokenizer, positions)
+    length = _length(config, tokenizer, positions)
     return Examples(stream, dev, tuple(dict.fromkeys([*notes, *dev_notes])), length)
 
 
-def _dev(config: DictConfig, tokenizer: Any, length: int) -> tuple[DevSet | None, list[str]]:
+def _length(config: DictConfig, tokenizer: Any, positions: int) -> int:
+    length: int = min(config.data.max_length, positions - tokenizer.num_special_tokens_to_add())
+    return length
+
+
+def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | None, list[str]]:
     if config.data.dev is None:
         return None, []
     record, data = dataset(config.data.dev), config.data
@@ -88,7 +95,7 @@ def _dev(config: DictConfig, tokenizer: Any, length: int) -> tuple[DevSet | None
             )
         return None, [f"no {record.name} {data.dev_split}: trained without looking at it"]
     split = _read(config, record, data.dev_split, data.dev_limit)
-    columns, notes = _word_pieces(config, record, split, tokenizer, length)
+    columns, notes = _word_pieces(config, record, split, tokenizer, positions)
     return DevSet(columns, split.target, tokenizer.pad_token_id), notes
 
 
@@ -98,11 +105,17 @@ def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) ->
 
 
 def _word_pieces(
-    config: DictConfig, record: DataSet, split: Split, tokenizer: Any, length: int
-) -> tuple[Sequence[TokenColumn], list[str]]:
+    config: DictConfig, record: DataSet, split: Split, tokenizer: Any, positions: int
+) -> tuple[Sequence[Column], list[str]]:
+    length = _length(config, tokenizer, positions)
     key = cache_key(split, None, tokenizer, length)
     folder = Path(config.paths.cache) / "tokens"
     columns = list(tokenise(split.texts, tokenizer, length, folder, key).values())
     cut = sum(column.truncated for column in columns)
-    note = f"{record.title}: {cut:,} texts cut to {length} word pieces"
-    return columns, [*split.notes, *([note] if cut else [])]
+    notes = [f"{record.title}: {cut:,} texts cut to {length} word pieces"] if cut else []
+    if get_object(config.loss["_target_"]).columns > 1:
+        return columns, [*split.notes, *notes]
+    pairs = JointColumn(columns[0], columns[1], PairForm(tokenizer), positions)
+    if pairs.cut:
+        notes += [f"{record.title}: {pairs.cut:,} pairs cut to {positions} word pieces"]
+    return [pairs], [*split.notes, *notes]

@@ -39,6 +39,7 @@ def check_options(config: DictConfig) -> None:
             "checkpoint=last, or name some with data.dev=…"
         )
     record, loss = dataset(config.data.name), get_object(config.loss["_target_"])
+    _check_dev(config, loss)
     if record.kind != KINDS[loss.needs]:
         raise UserError(_mismatch(record, config.loss["_target_"].split(".")[-2], loss))
     labels = record.labels or ()
@@ -46,6 +47,23 @@ def check_options(config: DictConfig) -> None:
         raise UserError(
             f"loss.num_labels={config.loss.num_labels}; data={record.name} has {len(labels)} "
             f"labels ({', '.join(labels)}); use loss.num_labels={len(labels)}"
+        )
+
+
+def _check_dev(config: DictConfig, loss: type[Objective]) -> None:
+    """Refuse dev rows that say nothing about a model that reads both texts of a pair as one."""
+    if config.data.dev is None or loss.columns > 1:
+        return
+    name, kind = config.loss["_target_"].split(".")[-2], dataset(config.data.dev).kind
+    if loss.needs != "scores":
+        raise UserError(
+            f"data.dev={config.data.dev}: loss={name} gives no score of a pair to compare; use "
+            "data.dev=null checkpoint=last"
+        )
+    if kind != KINDS[loss.needs]:
+        raise UserError(
+            f"data.dev={config.data.dev} holds {in_words(kind)}; loss={name} is watched on scored "
+            "pairs, such as data.dev=stsb"
         )
 
 

@@ -53,8 +53,12 @@ def save_model(
             tokenizer.save_pretrained(whole)
             specials = tokenizer.num_special_tokens_to_add()
             limit = min(settings["max_length"] + specials, backbone.positions)
-            for name, content in _descriptions(pooling, backbone.width, limit).items():
-                _write(whole / name, content)
+            if loss.columns > 1:
+                for name, content in _descriptions(pooling, backbone.width, limit).items():
+                    _write(whole / name, content)
+            else:
+                # A cross-encoder gives no sentence vectors, and its folder does not say how to.
+                settings = {**settings, "reads": "pairs"}
             _write(whole / "sbert_repro.json", settings)
             if loss.state_dict():
                 save_file(loss.state_dict(), whole / _HEAD)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import pad
-from sbert_repro.data.tokens import TokenColumn
+from sbert_repro.data.batching import Column, pad
 from sbert_repro.similarity import cosine, spearman
 
 _BATCH = 64
@@ -19,17 +18,16 @@ _BATCH = 64
 class DevSet:
     """Rows whose score picks the best checkpoint, as in the authors' code.
 
-    Scored pairs give Spearman's rank correlation of the cosine, triplets the share whose positive
-    is closer to the anchor than the negative by the Euclidean distance (sections 4.2 and 4.4).
+    Scored pairs give Spearman's rank correlation of the cosine, or of the score of a cross-encoder;
+    triplets the share whose positive is closer to the anchor than the negative by the Euclidean
+    distance (sections 4.2 and 4.4).
     """
 
-    def __init__(
-        self, columns: Sequence[TokenColumn], gold: np.ndarray | None, pad_id: int
-    ) -> None:
+    def __init__(self, columns: Sequence[Column], gold: np.ndarray | None, pad_id: int) -> None:
         """Take the rows.
 
         Args:
-            columns: ``k`` columns of ``N`` sentences.
+            columns: ``k`` columns of ``N`` sentences; one of ``N`` pairs for a cross-encoder.
             gold: Gold scores ``[N]`` of any scale; ``None`` for triplets.
             pad_id: What stands on padding.
         """
@@ -37,13 +35,13 @@ class DevSet:
         self._columns, self._gold, self._pad_id = columns, gold, pad_id
         self._rows = [column.row(i) for column in columns for i in range(len(column))]
         # By length, so that nearly no padding is computed; the vectors do not depend on it.
-        self._order = np.argsort([-len(row) for row in self._rows], kind="stable")
+        self._order = np.argsort([-row.shape[-1] for row in self._rows], kind="stable")
 
     def score(self, embed: Callable[[Tokens], Tensor], device: torch.device) -> float:
         """Score a model.
 
         Args:
-            embed: Gives vectors ``[N, D]`` for ``N`` sentences.
+            embed: Gives vectors ``[N, D]`` for ``N`` sentences; scores ``[N, 1]`` for pairs.
             device: Where it computes.
 
         Returns:
@@ -61,9 +59,9 @@ class DevSet:
         columns = np.split(vectors, len(self._columns))
         return 100 * (self._accuracy(*columns) if self._gold is None else self._spearman(*columns))
 
-    def _spearman(self, u: np.ndarray, v: np.ndarray) -> float:
+    def _spearman(self, *columns: np.ndarray) -> float:
         assert self._gold is not None
-        return spearman(cosine(u, v), self._gold)
+        return spearman(cosine(*columns) if len(columns) > 1 else columns[0][:, 0], self._gold)
 
     @staticmethod
     def _accuracy(anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:

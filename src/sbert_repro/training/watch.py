@@ -121,7 +121,9 @@ class Watch(Callback):
         assert self._dev is not None
         module.eval()
         with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
-            score = self._dev.score(module.embed, module.device)
+            score = self._dev.score(
+                lambda tokens: module.loss.predict(module.embed(tokens)), module.device
+            )
         module.train()
         self.scores.append((step, score))
         self._tracking.log({f"dev/{self._dev.metric}": score}, step)

@@ -1,0 +1,169 @@
+"""BERT that reads two sentences as one and scores them: the cross-encoder of Tables 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
+from sbert_repro.batch import Tokens
+from sbert_repro.data.joint import PairForm
+from sbert_repro.data.word_pieces import WordPieces
+from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
+from sbert_repro.errors import UserError
+from sbert_repro.inference import reference
+from sbert_repro.losses.cross_regression import CrossRegressionLoss
+from sbert_repro.training.save import load_head
+
+_OBJECTIVE = f"{CrossRegressionLoss.__module__}.{CrossRegressionLoss.__name__}"
+
+
+class CrossEncoder:
+    """Scores of pairs from a model folder that ``loss=cross_regression`` left behind.
+
+    Each pair goes through the network by itself, so 10,000 sentences have 49,995,000 pairs to score
+    where a sentence encoder embeds 10,000 (section 1 of the paper). Layer, pooling and head are
+    those of the training. Nothing heavy is read until the first pair comes.
+
+    Attributes:
+        VERSION: Raised when the same model would give other scores.
+        label: The name that a table prints.
+        notes: What a reader must know about the model.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        label: str | None = None,
+        max_length: int | None = None,
+        models_root: str | Path | None = None,
+        precision: str = "fp32",
+        progress: bool = False,
+    ) -> None:
+        """Find the model; a folder that is no cross-encoder with a score is refused here.
+
+        Args:
+            path: A model folder; see `find_model`.
+            label: ``None``: the last part of ``path``.
+            max_length: Word pieces of each sentence, special tokens not counted; ``None``: as in
+                training. Of a pair never more than the model has positions for.
+            models_root: Folder of models.
+            precision: ``fp32`` or ``bf16`` (matrix products only).
+            progress: Show a bar when the work is long.
+
+        Raises:
+            UserError: If the folder holds another kind of model.
+        """
+        self.folder = find_model(path, None if models_root is None else Path(models_root))
+        weights_folder(self.folder)
+        said = trained_with(self.folder)
+        if not reads_pairs(said) or said["loss"]["_target_"] != _OBJECTIVE:
+            raise UserError(
+                f"{self.folder}: no cross-encoder that gives a score; train one with "
+                "experiment=cross_encoder_stsb, and name the model folder of its run"
+            )
+        self.error = str(said["loss"]["error"])
+        self.pooling = pooling_named(str(said["pooling"]["_target_"]).split(".")[-2])
+        self.layer = str(said["layer"])
+        self.max_length = int(max_length or said["max_length"])
+        self.label = label or Path(path).name
+        self.notes: list[str] = []
+        self.precision, self.progress = precision, progress
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the scores depend on: files by content, the head's among them, and settings."""
+        return {
+            "encoder": "cross_encoder",
+            "version": [self.VERSION, TransformerBackbone.VERSION, CrossRegressionLoss.VERSION],
+            "model": model_sha256(self.folder),
+            "pooling": [self.pooling.name, self.pooling.VERSION],
+            "layer": self.layer,
+            "error": self.error,
+            "max_length": self.max_length,
+            "precision": self.precision,
+        }
+
+    @cached_property
+    def backbone(self) -> TransformerBackbone:
+        """The network, on the accelerator if there is one."""
+        return load(self.folder, self.layer).to(self.device)
+
+    @cached_property
+    def head(self) -> CrossRegressionLoss:
+        """What makes a score of the network's output."""
+        head = CrossRegressionLoss(self.backbone.width, self.error)
+        load_head(self.folder, head)
+        return head.eval().to(self.device)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's fast tokenizer."""
+        return load_tokenizer(self.folder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Score pairs, equal ones once; the order of the two sentences counts.
+
+        Args:
+            pairs: ``N`` pairs of texts.
+
+        Returns:
+            NDArray[np.float32]: ``[N]``, bigger means closer.
+        """
+        row = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        if not row:
+            return np.empty(0, np.float32)
+        scores = reference.encode(
+            self.pieces(list(row)),
+            self.embed,
+            pad_id=self.tokenizer.pad_token_id,
+            device=self.device,
+            progress=self.progress,
+        )
+        return scores[[row[pair] for pair in pairs], 0]
+
+    def pieces(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:
+        """Split pairs into word pieces, as in training.
+
+        Args:
+            pairs: ``N`` pairs of texts.
+
+        Returns:
+            list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
+        """
+        form, positions = PairForm(self.tokenizer), self.backbone.positions
+        specials = self.tokenizer.num_special_tokens_to_add()
+        cut_to = WordPieces(self.tokenizer, min(self.max_length, positions - specials))
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        ids = dict(zip(texts, cut_to(texts), strict=True))
+        return [form.join(ids[a], ids[b], positions) for a, b in pairs]
+
+    def embed(self, tokens: Tokens) -> Tensor:
+        """Run the network and the head.
+
+        Args:
+            tokens: ``N`` pairs.
+
+        Returns:
+            Tensor: Scores ``[N, 1]``, float32.
+        """
+        half = self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            states = self.backbone(tokens)
+        return self.head.predict(self.pooling(states.float(), tokens.mask))
