@@ -97,6 +97,7 @@ def test_a_limit_on_a_part_is_noted(data_root):
     limited = read(dataset("bws"), data_root, "train_fold_3", limit=100)
     assert len(limited) == 100
     assert limited.notes == ["BWS argument similarity: 100 of 3,060 pairs"]
+    assert len(set(limited.subset)) == 8, "a limit takes a fair sample of a file sorted by topic"
 
 
 def test_a_topic_that_is_not_there_lists_those_that_are(data_root):

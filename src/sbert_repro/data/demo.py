@@ -20,10 +20,11 @@ from sbert_repro.data.demo_language import labelled, pairs, topics
 from sbert_repro.data.demo_language.pairs import Author, Row
 from sbert_repro.data.demo_language.scenes import Detail
 from sbert_repro.data.demo_language.speech import Dice
+from sbert_repro.data.demo_language.vectors import as_text, word_vectors
 from sbert_repro.data.made import make_folder
 from sbert_repro.files import sha256_of
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same root would be other sentences."""
 SEED = 2019
 Table = tuple[str, tuple[str, ...], list[Row]]
@@ -157,7 +158,22 @@ def _fill(folder: Path) -> list[dict[str, Any]]:
                 "sha256": sha256_of(path),
             }
         )
-    return entries
+    return [*entries, *_word_vectors(folder / "word_vectors")]
+
+
+def _word_vectors(folder: Path) -> Iterator[dict[str, Any]]:
+    """Write one file in GloVe's format and one, with other numbers, in fastText's."""
+    folder.mkdir()
+    for name, width, header in (("demo-glove.txt", 24, False), ("demo-fasttext.vec", 32, True)):
+        vectors = word_vectors(width, SEED + width)
+        path = folder / name
+        path.write_text("\n".join(as_text(vectors, header=header)) + "\n", encoding="utf-8")
+        yield {
+            "file": f"{folder.name}/{name}",
+            "rows": len(vectors),
+            "columns": ["word", *(f"v{number}" for number in range(1, width + 1))],
+            "sha256": sha256_of(path),
+        }
 
 
 def write_demo(root: Path) -> bool:

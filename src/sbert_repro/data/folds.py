@@ -87,7 +87,9 @@ def spelled(topic: str) -> str:
 
 
 def rows(wanted: Part, topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-    """Give the rows of a part, in the order of the file.
+    """Give the rows of a part, in an order that depends on nothing but their texts.
+
+    A file that is sorted by topic would otherwise give its first topics only under a limit.
 
     Args:
         wanted: The part.
@@ -101,7 +103,8 @@ def rows(wanted: Part, topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> 
         tested = np.array([spelled(topic) == wanted.topic for topic in topics.tolist()], bool)
     else:
         tested = fold_of(topics, texts) == wanted.fold
-    return np.flatnonzero(~tested if wanted.train else tested)
+    chosen = np.flatnonzero(~tested if wanted.train else tested)
+    return chosen[np.argsort(_keys(texts)[chosen], kind="stable")]
 
 
 def fold_of(topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> NDArray[np.int64]:
@@ -122,7 +125,7 @@ def fold_of(topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> NDArray[np.
         NDArray[np.int64]: Fold of each row ``[N]``, 0 to 9.
     """
     folds = np.empty(len(topics), np.int64)
-    keys = np.array([_key(row) for row in zip(*texts, strict=True)])
+    keys = _keys(texts)
     dealt = 0
     for topic in sorted(set(topics.tolist())):
         mine = np.flatnonzero(topics == topic)
@@ -133,5 +136,6 @@ def fold_of(topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> NDArray[np.
     return folds
 
 
-def _key(row: tuple[str, ...]) -> str:
-    return hashlib.sha256("\x1f".join(row).encode("utf-8", "surrogatepass")).hexdigest()
+def _keys(texts: Sequence[Sequence[str]]) -> NDArray[Any]:
+    joined = ("\x1f".join(row).encode("utf-8", "surrogatepass") for row in zip(*texts, strict=True))
+    return np.array([hashlib.sha256(row).hexdigest() for row in joined])
