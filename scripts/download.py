@@ -1,17 +1,20 @@
 """Fill the data root: ``python scripts/download.py [DATA_SET …] [root=FOLDER]``, all by default.
 
-Needs the network; afterwards nothing does. Without ``root=`` the folder is SBERT_DATA's, or data/.
+``word_vectors`` stands for the GloVe and fastText files of the paper's tables, 2.3 GB packed. Needs
+the network; afterwards nothing does. Without ``root=`` the folder is SBERT_DATA's, or data/.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 
 from sbert_repro.command_line import one_line_errors
+from sbert_repro.data import word_vector_files
 from sbert_repro.data.download import download
 from sbert_repro.data.record import dataset, names
 from sbert_repro.errors import UserError
@@ -29,17 +32,19 @@ def _wanted(words: list[str]) -> tuple[list[str], Path]:
             root = value
         else:
             raise UserError(f"{word}: expected names of data sets and root=FOLDER")
-    return chosen or names(), Path(root)
+    return chosen or [*names(), word_vector_files.FOLDER], Path(root)
 
 
 def main() -> None:
     """Download one data set after another; what is there already is left alone."""
     chosen, root = _wanted(sys.argv[1:])
-    records = [dataset(name) for name in chosen]
+    records = [dataset(name) for name in chosen if name != word_vector_files.FOLDER]
+    done = [download(record, root) for record in records]
+    if word_vector_files.FOLDER in chosen:
+        done.append(word_vector_files.download(root))
     console = Console(soft_wrap=True, highlight=False)
-    for record in records:
-        for line in download(record, root):
-            console.print(line, markup=False)
+    for line in chain.from_iterable(done):
+        console.print(line, markup=False)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.data.word_vector_files import PUBLISHED, Place, find
+from sbert_repro.data import word_vector_files
+from sbert_repro.data.word_vector_files import PUBLISHED, Place, download, find
 from sbert_repro.data.word_vector_text import rows
 from sbert_repro.data.word_vectors import WordVectors, load
 from sbert_repro.errors import UserError
@@ -157,6 +159,37 @@ def test_what_is_missing_says_where_to_get_it(tmp_path, published):
         find(published.name, [tmp_path])
     assert f"download {published.url} to {tmp_path}/{published.archive}" in str(caught.value)
     assert published.licence and published.citation and published.note
+
+
+@pytest.fixture
+def shops(tmp_path, monkeypatch):
+    """The published archives, as files on this machine."""
+    folder = tmp_path / "shops"
+    folder.mkdir()
+    zipped(folder / "glove.6B.zip", glove__6B__300d__txt=GLOVE)
+    zipped(folder / "crawl-300d-2M.vec.zip", **{"crawl-300d-2M__vec": f"2 3\n{GLOVE}"})
+    published = [replace(p, url=(folder / p.archive).as_uri()) for p in PUBLISHED]
+    monkeypatch.setattr(word_vector_files, "PUBLISHED", tuple(published))
+    return folder
+
+
+def test_make_data_gets_those_of_the_tables_packed_as_they_are(shops, tmp_path):
+    root = tmp_path / "data"
+    lines = list(download(root))
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "glove.6B.zip: glove.6B.300d.txt",
+        "crawl-300d-2M.vec.zip: crawl-300d-2M.vec",
+    ]
+    found = load(find("crawl-300d-2M.vec", [root / "word_vectors"]), tmp_path / "cache")
+    assert list(found.index) == ["the", "cat"]
+    assert all(line.endswith(", already there") for line in download(root))
+
+
+def test_an_archive_without_the_file_is_not_kept(shops, tmp_path):
+    zipped(shops / "glove.6B.zip", other__txt=GLOVE)
+    with pytest.raises(UserError, match=r"glove\.6B\.zip holds other\.txt"):
+        list(download(tmp_path / "data"))
+    assert not list((tmp_path / "data").rglob("*.zip"))
 
 
 def test_an_unknown_file_that_is_missing_is_one_line(tmp_path):

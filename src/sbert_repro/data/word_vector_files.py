@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbert_repro.data.fetch import fetch
 from sbert_repro.errors import UserError
+
+FOLDER = "word_vectors"
+"""Where they lie in the data root."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Published:
         licence: Its terms.
         citation: Whom to cite.
         note: What a reader of a number must know.
+        in_tables: A row of the paper's tables is run with it, so `make data` gets it.
     """
 
     name: str
@@ -28,12 +34,11 @@ class Published:
     licence: str
     citation: str
     note: str
+    in_tables: bool = True
 
 
-_GLOVE = {
-    "licence": "Public Domain Dedication and License 1.0",
-    "citation": "Pennington et al. 2014, GloVe: Global vectors for word representation",
-}
+_GLOVE_LICENCE = "Public Domain Dedication and License 1.0"
+_GLOVE_CITATION = "Pennington et al. 2014, GloVe: Global vectors for word representation"
 PUBLISHED = (
     Published(
         name="glove.6B.300d.txt",
@@ -43,14 +48,17 @@ PUBLISHED = (
             "The paper does not say which GloVe file it averages; this is the one that the "
             "authors' own averaging model loads. 400,000 words, lower-cased."
         ),
-        **_GLOVE,
+        licence=_GLOVE_LICENCE,
+        citation=_GLOVE_CITATION,
     ),
     Published(
         name="glove.840B.300d.txt",
         archive="glove.840B.300d.zip",
         url="https://nlp.stanford.edu/data/glove.840B.300d.zip",
         note="The file that SentEval and InferSent use: 2,196,017 words, with upper case.",
-        **_GLOVE,
+        in_tables=False,
+        licence=_GLOVE_LICENCE,
+        citation=_GLOVE_CITATION,
     ),
     Published(
         name="crawl-300d-2M.vec",
@@ -119,8 +127,40 @@ def find(path: str, folders: list[Path]) -> Place:
         )
     raise UserError(
         f"word vectors {path} are not there, nor in {searched}: download {published.url} to "
-        f"{folders[0] if folders else '.'}/{published.archive} (it need not be unpacked)"
+        f"{folders[0] if folders else '.'}/{published.archive} (it need not be unpacked); `make "
+        "data` does that for those of the paper's tables"
     )
+
+
+def download(root: Path) -> Iterator[str]:
+    """Bring the files that rows of the tables need into the data root, packed as they are.
+
+    Args:
+        root: The data root.
+
+    Yields:
+        str: One line a file: what was done.
+
+    Raises:
+        UserError: If the network fails, or what came does not hold the file.
+    """
+    folder = root / FOLDER
+    for published in PUBLISHED:
+        if not published.in_tables:
+            continue
+        known = [folder / published.name, folder / f"{published.name}.gz"]
+        if found := next((file for file in known if file.is_file()), None):
+            yield f"{found}, already there"
+            continue
+        archive = folder / published.archive
+        there = archive.is_file()
+        try:
+            _inside(fetch(published.url, archive), published.name)
+        except UserError:
+            if not there:
+                archive.unlink(missing_ok=True)
+            raise
+        yield f"{archive}: {published.name}{', already there' if there else ''}"
 
 
 def _inside(file: Path, member: str | None) -> Place:

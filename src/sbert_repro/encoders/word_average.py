@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sbert_repro.data.word_tokens import TOKENISATIONS
-from sbert_repro.data.word_vector_files import find
+from sbert_repro.data.word_vector_files import FOLDER, find
 from sbert_repro.data.word_vectors import load
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
@@ -59,7 +59,7 @@ class WordAverageEncoder:
                 f"encoder.tokenisation={tokenisation}: there is no such tokenisation; there are: "
                 f"{', '.join(TOKENISATIONS)}"
             )
-        folders = [] if data_root is None else [Path(data_root) / "word_vectors"]
+        folders = [] if data_root is None else [Path(data_root) / FOLDER]
         place = find(path, folders)
         self.vectors = load(place, Path(cache), progress=progress)
         self.tokenisation = tokenisation
