@@ -28,6 +28,12 @@ def test_every_experiment_composes_in_every_profile(name, profile):
     assert config.profile.name == profile
 
 
+@pytest.mark.parametrize("profile", ["paper", "lite", "demo"])
+def test_every_profile_composes_for_evaluation_too(profile):
+    overrides = [f"profile={profile}", "encoder=bert_base", "task=sts"]
+    assert compose(overrides, "evaluate").profile.name == profile
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_composes(name):
     overrides = [f"encoder={name}"]

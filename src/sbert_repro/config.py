@@ -93,6 +93,8 @@ class ProfileConfig:
     banner: str = ""
     limits: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    learning_rate: float = 2e-5
+    save_every: int = 2000
     stand_ins: dict[str, str] = field(default_factory=dict)
     max_seeds: int = 10
     max_parts: int | None = None
