@@ -97,15 +97,17 @@ class Pretended:
         self.notes = ["NLI: 20,000 of 942,069 pairs"]
 
     def settings(self, config, overrides):
-        if config.encoder.path in self.without:
-            raise self.fault or UserError(f"model {config.encoder.path}: no such folder. Copy it")
+        if config.encoder.get("path", "") in self.without:
+            raise self.fault or UserError(
+                f"model {config.encoder.get('path', '')}: no such folder. Copy it"
+            )
         parent = None
         if config.parent is not None:
             words = stage_overrides(list(overrides), list(config.parent))
             parent = run_key("train", self.settings(compose(words), words))
         parts = ("pooling", "loss", "data", "trainer", "seed")
         settings = {part: plain(config[part]) for part in parts}
-        return {**settings, "encoder": config.encoder.path, "parent": parent}
+        return {**settings, "encoder": config.encoder.get("path", ""), "parent": parent}
 
     def parts(self, config, protocol):
         if config.data.name in self.without:
@@ -141,8 +143,8 @@ class Pretended:
 
     def scored(self, config, run, tasks):
         self.check_tasks(config, tasks)
-        if run is None and config.encoder.path in self.without:
-            raise UserError(f"model {config.encoder.path}: no such folder")
+        if run is None and config.encoder.get("path", "") in self.without:
+            raise UserError(f"model {config.encoder.get('path', '')}: no such folder")
         return {task: self.kept.get(self._key(config, run, task)) for task in tasks}
 
     def score(self, config, run, tasks):
@@ -150,19 +152,21 @@ class Pretended:
         for task in tasks:
             key = self._key(config, run, task)
             if key not in self.kept:
-                self.scorings.append((run or config.encoder.path, task))
+                self.scorings.append((run or config.encoder.get("path", ""), task))
                 self.kept[key] = self._scored(key, config, run, task)
             found[task] = self.kept[key]
         return found
 
     def _key(self, config, run, task):
         pooling = None if run else plain(config.pooling)
-        return run_key("evaluate", {"run": run or config.encoder.path, "p": pooling, "task": task})
+        return run_key(
+            "evaluate", {"run": run or config.encoder.get("path", ""), "p": pooling, "task": task}
+        )
 
     def _scored(self, key, config, run, task):
         seed = config.seed if run else 0
         usual = 76.0 + seed + (10.0 if task == "sts12" else 0.0)
-        score = self.scores.get((run or config.encoder.path, task), usual)
+        score = self.scores.get((run or config.encoder.get("path", ""), task), usual)
         metric = "all" if task == "sts12" else "spearman"
         ends = (None, None) if score is None else (score - 1, score + 1)
         scores = {metric: score, "n": 100, "ci_low": ends[0], "ci_high": ends[1]}
