@@ -183,8 +183,7 @@ def build(node: DictConfig, **extra: Any) -> Any:
 
     Args:
         node: A checked node with ``_target_``.
-        **extra: What only the program knows (the width of the backbone, say); left out where the
-            component's signature does not ask for it.
+        **extra: What only the program knows, such as a width; left out where it is not asked for.
 
     Returns:
         Any: The component.

@@ -193,6 +193,12 @@ def work():
 
 
 @pytest.fixture
+def table_of(tmp_path):
+    """A function that makes a table of its content."""
+    return lambda content: written(tmp_path, content)
+
+
+@pytest.fixture
 def small(tmp_path):
     """The small table, loaded from a file."""
     return written(tmp_path, SMALL)

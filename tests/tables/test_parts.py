@@ -8,8 +8,6 @@ from sbert_repro.errors import UserError
 from sbert_repro.tables import launch, render
 from sbert_repro.tables.assemble import cells, sheet
 
-from .conftest import written
-
 FOLDED = {
     "number": 99,
     "title": "Arguments",
@@ -37,8 +35,8 @@ FOLDED = {
 
 
 @pytest.fixture
-def folded(tmp_path):
-    return written(tmp_path, FOLDED)
+def folded(table_of):
+    return table_of(FOLDED)
 
 
 def named(made, name):
@@ -123,9 +121,9 @@ def test_a_data_set_that_stands_in_is_named_everywhere(planned, folded, work):
     assert "nine folds of ten of BWS" in cell(made, work, "folds").row
 
 
-def test_an_encoder_of_the_paper_on_other_data_says_so(planned, tmp_path, work):
+def test_an_encoder_of_the_paper_on_other_data_says_so(planned, table_of, work):
     rows = [{"name": "fastText", "encoder": ["encoder=fasttext"], "paper": [43]}]
-    made = planned("lite", table=written(tmp_path, {**FOLDED, "rows": rows}))
+    made = planned("lite", table=table_of({**FOLDED, "rows": rows}))
     assert named(made, "fastText")[0].instead_of == ""
     found = cell(made, work, "fastText")
     assert found.row == "fastText (on BWS argument similarity)"
@@ -154,6 +152,6 @@ def test_the_whole_table_can_be_written(planned, folded, work, tmp_path):
         ({"quoted": "X", "encoder": ["encoder=glove"]}, "needs one of train, encoder and quoted"),
     ],
 )
-def test_what_a_row_cannot_be_is_one_line(tmp_path, row, said):
+def test_what_a_row_cannot_be_is_one_line(table_of, row, said):
     with pytest.raises(UserError, match=said):
-        written(tmp_path, {**FOLDED, "rows": [{"name": "odd", "paper": [1], **row}]})
+        table_of({**FOLDED, "rows": [{"name": "odd", "paper": [1], **row}]})

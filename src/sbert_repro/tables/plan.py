@@ -110,16 +110,15 @@ def _subjects(
         tuple(chain[-1][0]),
         chain[-1][1],
         instead_of=instead_of,
-        data_instead_of=next(iter(task_names), ""),
         task_names=task_names,
         parts=of_all,
     )
     if not row.trained:
         return [_looked_up(subject, work)]
-    models = ((seed, part) for seed in chosen for part in parts)
     return [
         _looked_up(_seeded(replace(subject, part=part), _cut(chain, part), seed, work), work)
-        for seed, part in models
+        for seed in chosen
+        for part in parts
     ]
 
 

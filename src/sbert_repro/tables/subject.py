@@ -99,8 +99,7 @@ class Subject:
         config: Options of the last stage, or of the encoder; None when they cannot be composed.
         stages: Training runs, the first one first.
         instead_of: The paper's encoder when another one takes its place, else "".
-        data_instead_of: The paper's data set when another one takes its place, else "".
-        task_names: Task of a column → the task that is scored, where that is another one.
+        task_names: Task of a column → the task in its place, where another data set stands in.
         part: The fold or topic it is tested on, "" when a row has no parts.
         parts: How many parts are run of how many, as in "2 of 10 folds"; "" when all are.
         reason: Why it cannot be run; "" when it can.
@@ -115,13 +114,17 @@ class Subject:
     config: DictConfig | None = None
     stages: tuple[Stage, ...] = ()
     instead_of: str = ""
-    data_instead_of: str = ""
     task_names: Mapping[str, str] = field(default_factory=dict)
     part: str = ""
     parts: str = ""
     reason: str = ""
     broken: bool = False
     scores: dict[str, Record | None] = field(default_factory=dict)
+
+    @property
+    def data_instead_of(self) -> str:
+        """The paper's data set when another one takes its place, else ""."""
+        return next(iter(self.task_names), "")
 
     @property
     def tasks(self) -> list[str]:
