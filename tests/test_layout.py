@@ -62,14 +62,15 @@ def imports(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide which layer is meant"
-            yield f"{node.module}"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            start = "." * node.level + str(node.module or "")
+            yield from (start, *(f"{start}.{alias.name}" for alias in node.names))
 
 
 def ours(path: Path) -> set[str]:
     """Second words of the project's modules that a file imports: `data`, `errors`, ..."""
-    found = [name.split(".") for name in imports(ast.parse(path.read_text(encoding="utf-8")))]
+    named = list(imports(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not [name for name in named if name.startswith(".")], "a dot hides which layer is meant"
+    found = [name.split(".") for name in named]
     return {words[1] for words in found if words[0] == "sbert_repro" and len(words) > 1}
 
 
