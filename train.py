@@ -1,7 +1,7 @@
 """One training run: ``python train.py pooling=max loss=regression``.
 
 Composes ``configs/train.yaml``, trains, scores the finished model and records everything under
-``results/runs/<key>/``. The same command again, after an end or an interruption, goes on from there.
+``results/runs/<key>/``. The same command again, after an end or an interruption, goes on there.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
         def run() -> None:
             # Hydra would otherwise print its own several lines and exit with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
+            mistakes.clear()
             logging.captureWarnings(True)
             try:
                 hydra.main(str(CONFIG_DIR), config_name, version_base="1.3")(task)()

@@ -88,9 +88,7 @@ def versions() -> dict[str, str | None]:
 
 def _output(command: list[str]) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed commands, no user input
-            command, capture_output=True, text=True, timeout=20, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
