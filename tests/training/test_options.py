@@ -20,7 +20,7 @@ def test_what_fits_passes(config_of, options):
         ),
         (
             ["loss=classification", "data=stsb"],
-            r"needs labelled pairs; data=stsb holds scored pairs; use data=.*data=nli or loss=reg",
+            r"needs labelled pairs; data=stsb holds scored pairs; use .*data=nli or .*loss=reg",
         ),
         (["loss=regression", "data=nli"], r"needs scored pairs; .*data=stsb or loss=classificat"),
         (["loss=classification", "loss.num_labels=2"], r"data=nli has 3 labels .*num_labels=3"),

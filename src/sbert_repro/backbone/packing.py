@@ -105,10 +105,9 @@ def attend(
         tuple[Tensor, None]: ``[1, S, heads, width of a head]``, and no attention weights.
     """
     if packing is None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **options
-        )
-        return found
+        padded: tuple[Tensor, None]
+        padded = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return padded
     attended, start = [], 0
     for length, count in packing.groups:
         # [heads, count · length, d] -> [count, heads, length, d]

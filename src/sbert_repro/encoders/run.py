@@ -44,12 +44,8 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
     """
     record, folder = finished(key, runs)
     encoder: TransformerEncoder | CrossEncoder
-    options: dict[str, Any] = {
-        "label": label or f"run {key}",
-        "max_length": max_length,
-        "precision": precision,
-        "progress": progress,
-    }
+    options: dict[str, Any] = {"max_length": max_length, "precision": precision}
+    options |= {"label": label or f"run {key}", "progress": progress}
     if reads_pairs(trained_with(folder)):
         encoder = CrossEncoder(str(folder), **options)
     else:

@@ -39,8 +39,7 @@ def save_model(
         tokenizer: Its tokenizer.
         pooling: The pooling it was trained with.
         loss: The objective; its parameters (W_t) are part of the model.
-        settings: What the model was trained with; ``max_length`` in word pieces, special tokens
-            not counted, is read from it.
+        settings: Of the training; ``max_length`` (word pieces without special tokens) is read.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
@@ -51,15 +50,13 @@ def save_model(
             whole = Path(beside) / folder.name
             backbone.model.save_pretrained(whole)  # type: ignore[operator]
             tokenizer.save_pretrained(whole)
-            specials = tokenizer.num_special_tokens_to_add()
-            limit = min(settings["max_length"] + specials, backbone.positions)
-            if loss.columns > 1:
-                for name, content in _descriptions(pooling, backbone.width, limit).items():
-                    _write(whole / name, content)
-            else:
-                # A cross-encoder gives no sentence vectors, and its folder does not say how to.
-                settings = {**settings, "reads": "pairs"}
-            _write(whole / "sbert_repro.json", settings)
+            limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
+            files = _descriptions(pooling, backbone.width, min(limit, backbone.positions))
+            if loss.columns == 1:
+                # A cross-encoder gives no sentence vectors, so its folder does not say how to.
+                files, settings = {}, {**settings, "reads": "pairs"}
+            for name, content in {**files, "sbert_repro.json": settings}.items():
+                _write(whole / name, content)
             if loss.state_dict():
                 save_file(loss.state_dict(), whole / _HEAD)
             shutil.rmtree(folder, ignore_errors=True)
