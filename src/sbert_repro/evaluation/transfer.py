@@ -84,6 +84,13 @@ class TransferData:
         return np.hstack([f for v in others for f in (np.abs(u - v), u * v)]) if others else u
 
 
+def _one_label(path: Path, found: str) -> UserError:
+    return UserError(
+        f"{path}: {found}, expected two labels at least to learn from; get the data again with "
+        "`make data`"
+    )
+
+
 def load(
     task: Task,
     data_root: Path,
@@ -112,11 +119,9 @@ def load(
     ]
     labels = [split.target for split in splits if split.target is not None]
     if len(found := np.unique(labels[0])) < 2:  # noqa: PLR2004
-        raise UserError(
-            f"{data_root / task.dataset / task.splits[0]}.parquet: all {len(labels[0]):,} "
-            f"{record.unit} have the label {(record.labels or ())[found[0]]}, expected two labels "
-            f"at least to learn from; get the data again with `make data`"
-        )
+        only = (record.labels or ())[found[0]]
+        path = data_root / task.dataset / f"{task.splits[0]}.parquet"
+        raise _one_label(path, f"all {len(labels[0]):,} {record.unit} have the label {only}")
     ends = np.cumsum([len(split) for split in splits])
     return TransferData(
         task=task,
