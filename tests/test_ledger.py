@@ -106,8 +106,8 @@ def test_a_record_of_the_first_schema_still_loads(ledger):
     shutil.copy(stored, ledger.folder(key) / "record.json")
     loaded = ledger.get(key)
     assert loaded is not None
-    assert loaded["scores"]["spearman"] == 84.25
-    assert loaded["notes"] == ["NLI: 20,000 of 942,069 pairs"]
+    assert round(loaded["scores"]["spearman"], 2) == 81.80
+    assert loaded["notes"][0] == "NLI: 4,000 of 942,069 pairs"
 
 
 @pytest.mark.parametrize("key", ["", "../../etc", "a/b", "..", "short key"])

@@ -105,7 +105,9 @@ def machine(record: dict[str, Any]) -> str:
     gpus = Counter(here.get("gpus") or [])
     cards = "".join(f", {count} × {name}" for name, count in gpus.items())
     memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
-    return f"{here.get('cpu') or 'unknown CPU'}, {here.get('cores', '?')} cores{memory}{cards}"
+    count = here.get("cores", "?")
+    cores = "1 core" if count == 1 else f"{count} cores"
+    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}"
 
 
 def _duration(records: Sequence[dict[str, Any]], kind: str) -> str:
