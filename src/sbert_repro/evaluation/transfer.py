@@ -110,8 +110,7 @@ def load(
         TransferData: In SentEval's order, on which the folds depend.
 
     Raises:
-        UserError: If a file is missing, damaged or not what the data set's record says, or if all
-            texts that a classifier would learn from have one label.
+        UserError: If a file is missing, damaged or not the record's, or has one label only.
     """
     record = dataset(task.dataset)
     splits = [
@@ -126,9 +125,7 @@ def load(
     return TransferData(
         task=task,
         classifier=classifier or BatchedClassifier(),
-        texts=[
-            [text for split in splits for text in split.texts[name]] for name in record.text_columns
-        ],
+        texts=[[t for split in splits for t in split.texts[c]] for c in record.text_columns],
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),
         notes=list(dict.fromkeys(note for split in splits for note in split.notes)),
