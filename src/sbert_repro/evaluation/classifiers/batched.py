@@ -171,8 +171,11 @@ class BatchedTrainer:
             best, correct[numbers] = race.run(strengths[numbers])
             weights[torch.from_numpy(numbers)] = best
 
-        with _threads(self.features.device) as pool:
-            list(pool.map(train, self._groups(folds, strengths.shape[1])))
+        with one_thread_each() as cores:
+            # A GPU takes one group after the other.
+            workers = cores if self.features.device.type == "cpu" else 1
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(train, self._groups(folds, strengths.shape[1])))
         watched = correct / np.array([[len(fold.watch)] for fold in folds])
         return BatchedModels(weights, watched, self.features, self.labels)
 
@@ -192,21 +195,21 @@ class BatchedTrainer:
 
 
 @contextmanager
-def _threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Give each core groups of its own; a GPU takes one group after the other.
+def one_thread_each() -> Iterator[int]:
+    """Keep PyTorch from cutting each operation in pieces; put back how it was.
 
     Products this small gain little from being cut in two, and lose much whenever another program
     holds up one of the halves.
+
+    Yields:
+        int: How many threads there were, which may each do work of their own instead.
     """
-    cores = torch.get_num_threads()
-    on_cpu = device.type == "cpu"
+    threads = torch.get_num_threads()
     try:
-        if on_cpu:
-            torch.set_num_threads(1)
-        with ThreadPoolExecutor(cores if on_cpu else 1) as pool:
-            yield pool
+        torch.set_num_threads(1)
+        yield threads
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(threads)
 
 
 def _first_weights(classes: int, width: int, seed: int) -> Tensor:
