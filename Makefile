@@ -55,7 +55,8 @@ verify-data: setup  ## rows found against rows expected
 table-%: setup  ## one table of the paper, such as table-1
 	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)
 
-reproduce-all: $(TABLES:configs/tables/table_%.yaml=table-%)  ## every table that has a file in configs/tables
+reproduce-all: setup  ## every table that has a file in configs/tables
+	@$(MAKE) --no-print-directory --keep-going $(TABLES:configs/tables/table_%.yaml=table-%)
 
 clean:  ## remove caches; keeps .venv, data and results
 	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build

@@ -19,15 +19,16 @@ def main(config: DictConfig, overrides: list[str]) -> None:
         config: The composed options.
         overrides: The options as typed, for the first stage of a two-stage run.
     """
-    from sbert_repro.evaluation.run import evaluate_trained
+    from sbert_repro.evaluation.run import check_tasks, evaluate_trained
     from sbert_repro.training.run import train
 
+    check_tasks(config)
     record = train(config, overrides)
     scores = evaluate_trained(config, record["key"])
     for note in record["notes"]:
         print(note)
     metric, value = next(iter({**scores, **record["scores"]}.items()))
-    print(f"run {record['key']} {metric}={value:.4f}")
+    print(f"run {record['key']} {metric}={float('nan') if value is None else value:.4f}")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ def test_the_hyper_parameters_of_the_papers_nli_row():
     assert (config.trainer.epochs, list(config.loss.concatenation)) == (1, ["u", "v", "|u-v|"])
 
 
+def test_bertadam_clips_tensor_by_tensor_and_nothing_before_it():
+    assert compose(["optimizer=bertadam"]).trainer.max_grad_norm is None
+    assert compose(["optimizer=bertadam", "trainer.max_grad_norm=2"]).trainer.max_grad_norm == 2
+    assert compose(["optimizer=adamw"]).trainer.max_grad_norm == 1
+    assert compose(["profile=demo", "optimizer=bertadam"]).optimizer.lr == 2e-3
+
+
 SLIPS = {
     "pooling=mx": "pooling=mx: there is no such option; pooling is one of: cls, max, mean",
     "poling=max": "poling: there is no such option (did you mean pooling?); the options are: ",

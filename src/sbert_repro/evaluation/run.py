@@ -188,6 +188,19 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     return evaluate_run(encoder_of(config, run), pairs, ledger, Path(config.paths.cache))
 
 
+def check_tasks(config: DictConfig) -> None:
+    """Refuse tasks that do not exist, or whose data are not there, before hours of training.
+
+    Args:
+        config: A run's composed options; ``evaluate`` lists the tasks.
+
+    Raises:
+        UserError: If a task or its data are not there, damaged or incomplete.
+    """
+    if config.evaluate:
+        _pairs(config, list(config.evaluate))
+
+
 def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
     """Score a run that train.py has just finished, or finished long ago.
 

@@ -105,7 +105,8 @@ def _cell(plan: Plan, name: str, column: Column, pairs: Pairs) -> Cell:
         for s, o in pairs
         if o is not None and (task := s.task(column)) in o.scores
     ]
-    records = [record for _, o in pairs if o is not None for record in o.records]
+    records = [r for _, o in pairs if o is not None for r in o.trained]
+    records += [record for _, record in scored]
     return Cell(
         row=name,
         paper_row=row.name,

@@ -15,6 +15,7 @@ VERDICTS = {
     "stand-in": "another model or data set in the place of the paper's, not comparable",
     "partial data": "the paper's model on less data, not comparable",
     "changed": "options were changed on the command line, not comparable",
+    "incomplete": "seeds are missing, for the reason given; not comparable",
     "not run": "no number, for the reason given",
 }
 _EXACT = 1e-9
@@ -99,8 +100,8 @@ class Cell:
         """
         if self.delta is None:
             return "not run"
-        if self.incomparable:
-            return self.incomparable
+        if self.incomparable or self.n < self.planned:
+            return self.incomparable or "incomplete"
         distance = abs(self.delta) - _EXACT
         return next(
             (v for v, limit in (("match", 1), ("near", 2)) if distance <= limit * tolerance), "off"

@@ -111,6 +111,8 @@ def _check_numbers(config: DictConfig) -> None:
             f"trainer.max_grad_norm={trainer.max_grad_norm}: expected more than 0, or null for no "
             "clipping"
         )
+    if not config.optimizer.lr > 0:
+        raise UserError(f"optimizer.lr={config.optimizer.lr}: expected more than 0")
     if config.data.max_length < 1:
         raise UserError(f"data.max_length={config.data.max_length}: expected at least 1")
     if not 0 <= config.seed < 2**32:

@@ -120,7 +120,10 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         folder = ledger.folder(key)
         _claim(folder, config, settings)
         record = _fit(config, folder, key, settings, parent)
-        return ledger.put(key, record)
+        stored = ledger.put(key, record)
+        for best in (folder / "checkpoints").glob("best-*.safetensors"):
+            best.unlink()  # the kept weights are in model/; a second copy fills disks
+        return stored
 
 
 def _fit(
