@@ -1,6 +1,7 @@
 """A cross-encoder through the one path of training: fit, dev, second stage, refusals."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -103,8 +104,6 @@ def test_nli_first_then_stsb_with_a_head_of_its_own(overrides, config_of):
 
 
 def _models(config):
-    from pathlib import Path
-
     return list((Path(config.paths.results) / "runs").glob("*/model"))
 
 

@@ -29,7 +29,9 @@ def table(scores: Mapping[str, Any]) -> Table:
     tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
     notes = [*scores["_meta"]["notes"], *(n for f in tasks.values() for n in f.get("notes", []))]
     only_pairs = not any("accuracy" in found for found in tasks.values())
-    what = "correlation of the cosine × 100" if only_pairs else "scores × 100"
+    vectors = scores["_meta"]["encoder"].get("encoder") != "cross_encoder"
+    ranked = "cosine" if vectors else "score of each pair"
+    what = f"correlation of the {ranked} × 100" if only_pairs else "scores × 100"
     shown = Table(
         title=f"{scores['_meta']['label']}: {what}",
         caption="\n".join(dict.fromkeys(notes)) or None,
