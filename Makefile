@@ -2,10 +2,20 @@
 PROFILE ?= paper
 LAUNCHER ?= local
 ARGS ?=
+EXTRAS ?=
 PYTHON ?= python3
 
 RUN := .venv/bin/python
 BUILT := .venv/.built
+# Extras have a lock of their own; one that was installed once is kept in step with its lock.
+KNOWN_EXTRAS := $(patsubst requirements-%.lock,%,$(wildcard requirements-*.lock))
+COMMA := ,
+UNKNOWN_EXTRAS := $(filter-out $(KNOWN_EXTRAS),$(subst $(COMMA), ,$(EXTRAS)))
+ifneq ($(UNKNOWN_EXTRAS),)
+$(error EXTRAS=$(EXTRAS): there is no extra $(UNKNOWN_EXTRAS); there are: $(or $(KNOWN_EXTRAS),none))
+endif
+BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.built-*))
+BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
 .PHONY: help setup demo test lint lock data verify-data reproduce-all clean
@@ -14,9 +24,9 @@ TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1	/p' Makefile | expand -t 24
-	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  ARGS=\"hydra overrides\""
+	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  ARGS=\"hydra overrides\"  EXTRAS=$(KNOWN_EXTRAS)"
 
-setup: $(BUILT)  ## build .venv from requirements.lock
+setup: $(BUILT) $(BUILT_EXTRAS)  ## build .venv from requirements.lock; EXTRAS=use adds TensorFlow
 
 $(BUILT): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on this machine: install Python 3.11 or newer"; exit 1; }
@@ -26,6 +36,11 @@ $(BUILT): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements.lock
 	@$(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.built-%: requirements-%.lock $(BUILT)
+	@echo "adding the extra $* to .venv"
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 demo: setup  ## every table on made-up data with a tiny model, in minutes, without a network

@@ -1,4 +1,7 @@
-"""Resolve requirements.in into requirements.lock with pip, the resolver that set-up uses."""
+"""Resolve requirements.in into requirements.lock with pip, the resolver that set-up uses.
+
+Each extra of pyproject.toml but dev gets a requirements-NAME.lock with what it needs beside that.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +19,20 @@ ROOT = Path(__file__).resolve().parents[1]
 # would make every laptop download them.
 TORCH_BRINGS = ("nvidia-", "cuda-", "triton")
 HEADER = """\
-# Made by `make lock`, do not edit: requirements.in and pyproject.toml as resolved by
-# pip {pip} on Python {python}. Left out: the project itself, and the CUDA packages that
-# torch brings along where it needs them.
+# Made by `make lock`, do not edit: {source} as resolved by
+# pip {pip} on Python {python}. Left out: {left_out}
 """
+LEFT_OUT = """the project itself, and the CUDA packages that
+# torch brings along where it needs them."""
+BESIDE = "what stands in requirements.lock."
 
 
-def resolve() -> dict[str, Any]:
-    """Pip's installation report for requirements.in, as if nothing were installed."""
+def resolve(*asked: str) -> dict[str, Any]:
+    """Pip's installation report for some requirements, as if nothing were installed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         options = ["--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
-        command = [sys.executable, "-m", "pip", "install", *options, "-r", "requirements.in"]
+        command = [sys.executable, "-m", "pip", "install", *options, *asked]
         subprocess.run(command, cwd=ROOT, check=True)
         found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return found
@@ -43,13 +49,32 @@ def pins(report: dict[str, Any]) -> list[str]:
     return [f"{name}=={kept[name]}" for name in sorted(kept)]
 
 
+def write(name: str, report: dict[str, Any], lines: list[str], **said: str) -> None:
+    """Write one lock, with what it was made from above it."""
+    header = HEADER.format(pip=report["pip_version"], python=platform.python_version(), **said)
+    (ROOT / name).write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{name}: {len(lines)} packages")
+
+
+def extras() -> list[str]:
+    """Names of the extras that a user may or may not install."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return sorted(set(project["optional-dependencies"]) - {"dev"})
+
+
 def main() -> None:
-    """Write requirements.lock."""
-    report = resolve()
-    lines = pins(report)
-    header = HEADER.format(pip=report["pip_version"], python=platform.python_version())
-    (ROOT / "requirements.lock").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"requirements.lock: {len(lines)} packages")
+    """Write requirements.lock, then the lock of each extra; names after the command pick extras."""
+    if not sys.argv[1:]:
+        report = resolve("-r", "requirements.in")
+        source = "requirements.in and pyproject.toml"
+        write("requirements.lock", report, pins(report), source=source, left_out=LEFT_OUT)
+    common = set((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    for extra in sys.argv[1:] or extras():
+        # Held to the versions of the lock, so that an extra changes nothing that is there.
+        report = resolve("-c", "requirements.lock", f".[{extra}]")
+        lines = [line for line in pins(report) if line not in common]
+        source = f"the extra {extra} of pyproject.toml"
+        write(f"requirements-{extra}.lock", report, lines, source=source, left_out=BESIDE)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,29 @@ def test_setup_runs_again_when_its_input_changes(checkout, changed):
     assert make(checkout, "-q", "setup").returncode == 1
 
 
+def test_an_extra_is_installed_once_and_again_when_its_lock_changes(checkout):
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / ".built").touch()
+    shutil.copy(ROOT / "requirements-use.lock", checkout)
+    later = (checkout / ".venv" / ".built").stat().st_mtime + 10
+    os.utime(checkout / "requirements-use.lock", (later - 20, later - 20))
+    assert make(checkout, "-q", "setup").returncode == 0
+    assert make(checkout, "-q", "setup", "EXTRAS=use").returncode == 1
+    (checkout / ".venv" / ".built-use").touch()
+    assert make(checkout, "-q", "setup", "EXTRAS=use").returncode == 0
+    os.utime(checkout / "requirements-use.lock", (later, later))
+    # Also without being asked for again: what is installed stays as its lock says.
+    assert make(checkout, "-q", "setup").returncode == 1
+
+
+def test_an_unknown_extra_is_refused(checkout):
+    shutil.copy(ROOT / "requirements-use.lock", checkout)
+    done = make(checkout, "setup", "EXTRAS=use,usee")
+    assert done.returncode == 2 and done.stdout == "" and not (checkout / ".venv").exists()
+    assert "there is no extra usee; there are: use" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_every_table_with_a_file_is_reproduced_in_order():
     numbers = sorted(
         p.stem.removeprefix("table_") for p in (ROOT / "configs/tables").glob("table_*.yaml")
@@ -121,6 +144,8 @@ def test_ci_runs_style_tests_and_demo():
     assert {
         word for line in re.findall(r"^make (.+)$", script, re.MULTILINE) for word in line.split()
     } == {
+        "setup",
+        "EXTRAS=use",
         "lint",
         "test",
         "demo",

@@ -77,6 +77,24 @@ def test_lock_holds_every_requirement(line):
     assert wanted.specifier.contains(LOCK[canonicalize_name(wanted.name)])
 
 
+EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"dev"})
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_lock_of_an_extra_holds_it_and_changes_nothing_in_the_lock(extra):
+    beside = pins(read_requirements(ROOT / f"requirements-{extra}.lock"))
+    assert not set(beside) & set(LOCK)
+    both = {**LOCK, **beside}
+    for line in PROJECT["optional-dependencies"][extra]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(both[canonicalize_name(wanted.name)])
+
+
+def test_every_lock_of_an_extra_is_one_of_an_extra():
+    locks = {p.stem.removeprefix("requirements-") for p in ROOT.glob("requirements-*.lock")}
+    assert locks == set(EXTRAS)
+
+
 def test_every_import_is_a_declared_dependency():
     # What another package happens to bring along is gone the day it stops needing it.
     files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "train.py"]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbert_repro.inference import reference
+from sbert_repro.inference import progress, reference
 
 PIECES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=12), min_size=1, max_size=20)
 
@@ -39,7 +39,7 @@ def test_padding_is_at_the_right_and_masked(pieces):
 
 
 def test_long_work_shows_a_bar_on_stderr_and_nothing_on_stdout(capsys, monkeypatch):
-    monkeypatch.setattr(reference, "LONG_WORK", 3)
+    monkeypatch.setattr(progress, "LONG_WORK", 3)
     monkeypatch.setenv("FORCE_COLOR", "1")
     pieces = [np.array([1, 2])] * 5
     reference.encode(pieces, embed, pad_id=0, progress=True)

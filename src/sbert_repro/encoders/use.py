@@ -1,0 +1,211 @@
+"""Universal Sentence Encoder, a TensorFlow model that Tables 1, 2 and 5 compare with."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sbert_repro.encoders.base import Vectors
+from sbert_repro.errors import UserError
+from sbert_repro.files import folder_sha256, sha256_of
+from sbert_repro.inference.plan import plan
+from sbert_repro.inference.progress import shown
+
+SOURCE = "https://tfhub.dev/google/universal-sentence-encoder-large/3"
+"""What section 7 of the paper names for Table 7: the large one, a transformer."""
+INSTALL = "make setup EXTRAS=use"
+SIGNATURES = ("default", "serving_default")
+"""Of modules for TensorFlow 1 and of models for TensorFlow 2; both map strings to vectors."""
+BUDGET = 8192
+"""Characters in a batch, the longest text's counted for each; a longer text stands alone."""
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+
+
+class UseEncoder:
+    """Sentence vectors of a SavedModel that takes strings, as TensorFlow Hub gives them.
+
+    TensorFlow is imported when the first sentence comes; nothing else of the project needs it.
+
+    # paper: "Universal Sentence Encoder"; only section 7 (speed) says which one
+    # here: universal-sentence-encoder-large, version 3, in all tables; ``encoder.path`` for others
+    # effect: tables 1, 2 and 5
+
+    Attributes:
+        VERSION: Raised when the same model would give other vectors.
+        label: The name that a table prints.
+        notes: What a reader must know about the model.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        label: str | None = None,
+        models_root: str | Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Find the model; a folder that is none is refused here, without TensorFlow.
+
+        Args:
+            path: A folder, its name in ``models_root``, or an address on TensorFlow Hub
+                (``https://…``), which needs the package tensorflow_hub.
+            label: ``None``: the last part of ``path``.
+            models_root: Folder of models.
+            progress: Show a bar when the work is long.
+
+        Raises:
+            UserError: If there is no SavedModel, or TensorFlow is not installed.
+        """
+        self.folder = _found(path, None if models_root is None else Path(models_root))
+        if importlib.util.find_spec("tensorflow") is None:
+            raise UserError(f"{self.folder} needs TensorFlow, which is not installed: {INSTALL}")
+        self.label = label or Path(path).name
+        self.notes: list[str] = []
+        self.progress = progress
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the vectors depend on: graph, weights and vocabulary by content."""
+        graph = next(self.folder / name for name in _GRAPHS if (self.folder / name).is_file())
+        parts = {name: folder_sha256(self.folder / name, ("",)) for name in ("variables", "assets")}
+        return {"encoder": "use", "version": self.VERSION, "graph": sha256_of(graph), **parts}
+
+    @cached_property
+    def model(self) -> Callable[[list[bytes]], Vectors]:
+        """What gives vectors ``[n, D]`` of ``n`` texts in UTF-8."""
+        tensorflow = _tensorflow()
+        loaded = _loaded(tensorflow, self.folder)
+        function = _function(loaded, self.folder)
+
+        def run(texts: list[bytes]) -> Vectors:
+            found = function(tensorflow.constant(texts, tensorflow.string, [len(texts)]))
+            return np.asarray(found, np.float32)
+
+        # A graph may take strings and give something else, or take something else.
+        try:
+            shape = run([b"one", b"two"]).shape
+        except Exception as problem:  # TensorFlow has a kind of its own for each way to fail
+            raise _refused(self.folder, f"fails on two strings ({_short(problem)})") from problem
+        if len(shape) != 2 or shape[0] != 2:  # noqa: PLR2004
+            raise _refused(self.folder, f"gives {list(shape)} for two strings")
+        return run
+
+    @cached_property
+    def width(self) -> int:
+        """Width ``D`` of the vectors; 512 for every published one."""
+        return int(self.model([b""]).shape[1])
+
+    def encode(self, sentences: Sequence[str]) -> Vectors:
+        """Embed sentences, equal ones once; the model splits them into words itself.
+
+        Args:
+            sentences: ``N`` texts.
+
+        Returns:
+            Vectors: ``[N, D]``, float32.
+        """
+        row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
+        # Half of a surrogate pair has no place in UTF-8 and becomes a question mark.
+        texts = [text.encode("utf-8", "replace") for text in row]
+        vectors = np.empty((len(texts), self.width), np.float32)
+        batches = plan(np.array([len(text) for text in texts], np.int64), BUDGET)
+        for rows in shown(batches, total=len(texts), progress=self.progress):
+            vectors[rows] = self.model([texts[number] for number in rows])
+        return vectors[[row[text] for text in sentences]]
+
+
+def _found(path: str, models_root: Path | None) -> Path:
+    if path.startswith(("https://", "http://")):
+        return _from_hub(path)
+    places = [Path(path).expanduser()]
+    if models_root is not None:
+        places += [models_root / path, models_root / Path(path).name]
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        raise UserError(
+            f"no folder {path}, nor {places[-1]}: unpack {SOURCE}?tf-hub-format=compressed there, "
+            f"and install TensorFlow with {INSTALL}"
+        )
+    if not any((folder / name).is_file() for name in _GRAPHS):
+        raise UserError(
+            f"{folder}: no SavedModel, expected saved_model.pb and variables/; unpack "
+            f"{SOURCE}?tf-hub-format=compressed there"
+        )
+    return folder
+
+
+def _from_hub(address: str) -> Path:
+    """Download through TensorFlow Hub's own client, which keeps a cache."""
+    if importlib.util.find_spec("tensorflow_hub") is None:
+        raise UserError(
+            f"encoder.path={address}: an address needs the package tensorflow_hub; unpack "
+            f"{address}?tf-hub-format=compressed into a folder and give that instead"
+        )
+    try:
+        return Path(importlib.import_module("tensorflow_hub").resolve(address))
+    except Exception as problem:  # network, address and archive each have their own kinds
+        raise UserError(
+            f"encoder.path={address}: not from TensorFlow Hub ({_short(problem)}); give a folder"
+        ) from problem
+
+
+def _tensorflow() -> Any:
+    # Read when TensorFlow is imported; its greetings would stand between our lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return importlib.import_module("tensorflow")
+
+
+def _loaded(tensorflow: Any, folder: Path) -> Any:
+    """Load a SavedModel; one for TensorFlow 1 may hold a graph for training beside its own."""
+    try:
+        try:
+            return tensorflow.saved_model.load(str(folder))
+        except ValueError as problem:
+            if "tags" not in str(problem):
+                raise
+            return tensorflow.saved_model.load(str(folder), tags=[])
+    except Exception as problem:  # a damaged graph and missing variables raise different kinds
+        raise UserError(
+            f"{folder}: not loadable by TensorFlow {tensorflow.__version__} ({_short(problem)}); "
+            f"unpack {SOURCE}?tf-hub-format=compressed there again"
+        ) from problem
+
+
+def _function(loaded: Any, folder: Path) -> Callable[[Any], Any]:
+    """Choose what maps a tensor of strings ``[n]`` to vectors ``[n, D]``."""
+    signatures = getattr(loaded, "signatures", {})
+    name = next((name for name in SIGNATURES if name in signatures), None)
+    if name is None:
+        if callable(loaded):
+            called: Callable[[Any], Any] = loaded
+            return called
+        there = ", ".join(signatures) or "none"
+        raise _refused(folder, f"has no signature {' or '.join(SIGNATURES)} (there: {there})")
+    signature = signatures[name]
+    inputs = list(signature.structured_input_signature[1].items())
+    outputs = list(signature.structured_outputs)
+    if len(inputs) != 1 or inputs[0][1].dtype.name != "string":
+        takes = ", ".join(f"{key}: {spec.dtype.name}" for key, spec in inputs) or "nothing"
+        raise _refused(folder, f"takes {takes} in signature {name}")
+    # A module names its one output "default"; beside it others may stand.
+    output = "default" if "default" in outputs else outputs[0]
+    return lambda texts: signature(**{inputs[0][0]: texts})[output]
+
+
+def _refused(folder: Path, what: str) -> UserError:
+    return UserError(
+        f"{folder}: this SavedModel {what}; expected strings [n] to vectors [n, D], as {SOURCE}"
+    )
+
+
+def _short(problem: Exception, limit: int = 200) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:limit]}"
