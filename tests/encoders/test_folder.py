@@ -72,6 +72,22 @@ def test_normalize_is_seen_and_an_unknown_module_refused(tmp_path):
         describe(tmp_path)
 
 
+def test_what_is_done_to_a_text_before_it_is_split_is_refused_not_left_out(tmp_path):
+    write(tmp_path, {"modules.json": modules(NEW, "Transformer", "Normalize")})
+    write(tmp_path, {"sentence_bert_config.json": {"do_lower_case": True}})
+    with pytest.raises(UserError, match=r"sentence_bert_config\.json: do_lower_case for a"):
+        describe(tmp_path)
+    write(tmp_path, {"tokenizer_config.json": {"do_lower_case": True}})
+    assert describe(tmp_path).normalize
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": None}
+    write(tmp_path, {"config_sentence_transformers.json": prompts})
+    assert describe(tmp_path).normalize
+    prompts["default_prompt_name"] = "query"
+    write(tmp_path, {"config_sentence_transformers.json": prompts})
+    with pytest.raises(UserError, match="the prompt 'query' stands before each text"):
+        describe(tmp_path)
+
+
 def test_a_damaged_file_is_named(tmp_path):
     write(tmp_path, {"modules.json": "[{"})
     with pytest.raises(UserError, match=r"modules\.json: not readable as JSON"):

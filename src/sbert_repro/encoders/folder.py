@@ -55,8 +55,8 @@ def describe(folder: Path) -> Described:
         Described: What it says.
 
     Raises:
-        UserError: If a file is damaged, the model has a module that would be left out, or it is a
-            cross-encoder.
+        UserError: If a file is damaged, the model has a module that would be left out, changes its
+            texts before they are split, or is a cross-encoder.
     """
     ours = trained_with(folder)
     if reads_pairs(ours):
@@ -76,6 +76,7 @@ def describe(folder: Path) -> Described:
             f"out would change every vector; known are {', '.join(_MODULES)}"
         )
     pooling = modules.get("Pooling")
+    _refuse_other_text(folder, modules.get("Transformer", folder))
     return Described(
         pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
         max_length=_max_length(modules.get("Transformer", folder)),
@@ -96,8 +97,7 @@ def trained_with(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is damaged.
     """
-    path = folder / "sbert_repro.json"
-    return dict(_read(path)) if path.is_file() else {}
+    return _optional(folder / "sbert_repro.json")
 
 
 def reads_pairs(trained: Mapping[str, Any]) -> bool:
@@ -144,6 +144,27 @@ def _pooling(config: dict[str, Any]) -> str:
     if modes is None:
         modes = [mode for key, mode in _OLD_KEYS.items() if config.get(key)]
     return modes if isinstance(modes, str) else "+".join(modes) or "mean"
+
+
+def _refuse_other_text(folder: Path, transformer: Path) -> None:
+    """Refuse what sentence-transformers does to a text before the tokenizer sees it."""
+    prompts = _optional(folder / "config_sentence_transformers.json")
+    if name := prompts.get("default_prompt_name"):
+        raise UserError(
+            f"{folder / 'config_sentence_transformers.json'}: the prompt {name!r} stands before "
+            "each text, which is not done here and would change every vector; use another model"
+        )
+    lowers = _optional(transformer / "sentence_bert_config.json").get("do_lower_case")
+    # Uncased BERT's own tokenizer does it anyway.
+    if lowers and not _optional(transformer / "tokenizer_config.json").get("do_lower_case"):
+        raise UserError(
+            f"{transformer / 'sentence_bert_config.json'}: do_lower_case for a tokenizer that "
+            "keeps upper case is not done here and would change every vector; use another model"
+        )
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return dict(_read(path)) if path.is_file() else {}
 
 
 def _max_length(transformer: Path) -> int | None:

@@ -1,0 +1,66 @@
+"""A model that others released in sentence-transformers' layout, used as its folder says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from sbert_repro.backbone.lookup import find_model
+from sbert_repro.encoders.folder import describe
+from sbert_repro.encoders.transformer import TransformerEncoder
+from sbert_repro.errors import UserError
+
+
+def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.yaml
+    path: str,
+    pooling: nn.Module | None = None,
+    *,
+    label: str | None = None,
+    revision: str | None = None,
+    max_length: int | None = None,
+    models_root: str | Path | None = None,
+    precision: str = "fp32",
+    progress: bool = False,
+) -> TransformerEncoder:
+    """Load a released model; pooling, layer and length are those that its folder names.
+
+    Args:
+        path: A folder or a Hub id; see `find_model`.
+        pooling: Refused, the folder has the only word on it.
+        label: ``None``: the last part of ``path``.
+        revision: On the Hub.
+        max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
+        models_root: Folder of models.
+        precision: ``fp32`` or ``bf16`` (matrix products only).
+        progress: Show a bar when the work is long.
+
+    Returns:
+        TransformerEncoder: Equal to what sentence-transformers makes of the folder.
+
+    Raises:
+        UserError: If the folder does not say its pooling, or has parts that are not known here.
+    """
+    folder = find_model(path, None if models_root is None else Path(models_root), revision)
+    said = describe(folder)
+    advice = f"use encoder=transformer encoder.path={path} pooling=mean, max or cls"
+    if pooling is not None:
+        raise UserError(
+            f"pooling={getattr(pooling, 'name', pooling)}: encoder=released takes the pooling that "
+            f"{folder} names; leave it out, or {advice}"
+        )
+    if said.pooling is None:
+        lacks = "names no Pooling module" if _modules(folder) else "has no modules.json"
+        raise UserError(f"{folder} {lacks}, so nothing says how it pools: {advice}")
+    return TransformerEncoder(
+        str(folder),
+        label=label or Path(path).name,
+        layer=said.layer or "last",
+        max_length=max_length,
+        precision=precision,
+        progress=progress,
+    )
+
+
+def _modules(folder: Path) -> bool:
+    return (folder / "modules.json").is_file()
