@@ -83,6 +83,7 @@ class Pretended:
         without: Paths of encoders that are not there.
         fault: Raised for those in place of a UserError.
         fails_at: Key → exception raised in place of training.
+        diverged: Key → what is said of a run that diverged before.
         scores: (run or encoder, task) → score, where it matters.
     """
 
@@ -92,6 +93,7 @@ class Pretended:
         self.scorings: list[tuple[str, str]] = []
         self.without: set[str] = set()
         self.fails_at: dict[str, BaseException] = {}
+        self.diverged: dict[str, Exception] = {}
         self.scores: dict[tuple[str, str], float | None] = {}
         self.fault: Exception | None = None
         self.notes = ["NLI: 20,000 of 942,069 pairs"]
@@ -124,6 +126,8 @@ class Pretended:
                 raise UserError(f"there is no {task}: get it with `make data`")
 
     def trained(self, key):
+        if key in self.diverged:
+            raise self.diverged[key]
         return self.kept.get(key)
 
     def records(self):

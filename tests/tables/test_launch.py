@@ -2,7 +2,7 @@
 
 import pytest
 
-from sbert_repro.errors import UserError
+from sbert_repro.errors import Diverged, UserError
 from sbert_repro.tables import launch
 from sbert_repro.tables.assemble import cells, sheet
 from sbert_repro.tables.render import as_csv, as_json, as_markdown
@@ -116,3 +116,22 @@ def test_an_unknown_launcher_lists_those_there_are():
     assert launch.launcher("local") is launch.local
     with pytest.raises(UserError, match=r"launcher=slurm: .* there are: local"):
         launch.launcher("slurm")
+
+
+def test_a_seed_that_diverged_is_shown_in_the_same_words_and_is_no_failure(planned, work):
+    made = planned()
+    key = made.subjects[2].run
+    work.fails_at[key] = Diverged("seed 2 diverged: the loss is nan at step 7. Look at the rows")
+    done, _ = run(made, work)
+    first = by_name(made, done)
+    assert first["NLI", "A"].reason == "2 of 3 seeds; seed 2 diverged: the loss is nan at step 7"
+    assert first["NLI", "A"].n == 2
+    assert not any(outcome.failed for outcome in done.values())
+    work.diverged[key] = work.fails_at.pop(key)
+    work.trainings.clear()
+    again = planned()
+    done, _ = run(again, work)
+    assert work.trainings == [], "it is not tried again"
+    second = by_name(again, done)
+    assert second["NLI", "A"] == first["NLI", "A"]
+    assert second["NLI then STSb", "A"].reason == first["NLI then STSb", "A"].reason

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from sbert_repro.data import folds
 from sbert_repro.data.record import dataset, read
-from sbert_repro.errors import UserError
+from sbert_repro.errors import Diverged, UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.tables.assemble import Done, Outcome
 from sbert_repro.tables.plan import Plan
@@ -72,8 +72,13 @@ class Here:
                 _check_rows(task.dataset, root, split, None, partial)
 
     def trained(self, key: str) -> Record | None:
-        """The record of a run."""
-        return self.ledger.get(key)
+        """The record of a run; one that diverged is refused, which says so in its cells."""
+        from sbert_repro.training.divergence import refuse
+
+        record = self.ledger.get(key)
+        if record is None:
+            refuse(self.ledger.folder(key))
+        return record
 
     def records(self) -> list[Record]:
         """All records there are."""
@@ -135,7 +140,7 @@ def local(plan: Plan, work: Work, finished: Callable[[Done], object]) -> Done:
         if number not in todo
     }
     finished(done)
-    broken: dict[str, str] = {}
+    broken: dict[str, Outcome] = {}
     for row in plan.table.rows:
         mine = [number for number in todo if plan.subjects[number].row is row]
         for number in mine:
@@ -189,13 +194,13 @@ def _title(plan: Plan, number: int) -> str:
     return f"{place} {subject.row.name} ({columns}{seed})"
 
 
-def _outcome(subject: Subject, work: Work, broken: dict[str, str]) -> Outcome:
+def _outcome(subject: Subject, work: Work, broken: dict[str, Outcome]) -> Outcome:
     """Train and score one model; whatever goes wrong is said in its cells.
 
     Args:
         subject: The model.
         work: Training and evaluation.
-        broken: Keys of runs that failed, with the reason; a shared run is not tried twice.
+        broken: Keys of runs that failed, with what became of them; a shared run is not tried twice.
 
     Returns:
         Scores, or the reason why there are none.
@@ -206,7 +211,7 @@ def _outcome(subject: Subject, work: Work, broken: dict[str, str]) -> Outcome:
         for stage in subject.stages:
             key = str(stage.key)
             if key in broken:
-                return Outcome(reason=broken[key], failed=True)
+                return broken[key]
             trained.append(work.train(stage.config, stage.overrides))
         key = ""
         assert subject.config is not None, "a subject without options has a reason"
@@ -215,9 +220,11 @@ def _outcome(subject: Subject, work: Work, broken: dict[str, str]) -> Outcome:
     except Exception as error:
         reason = failure(error)
         _log.error("%s: %s", subject.row.name, reason, exc_info=not isinstance(error, UserError))
+        # A run that diverged is a result: the next call shows it as one that cannot be run.
+        outcome = Outcome(reason=reason, failed=not isinstance(error, Diverged))
         if key:
-            broken[key] = reason
-        return Outcome(reason=reason, failed=True)
+            broken[key] = outcome
+        return outcome
 
 
 def track(plan: Plan, text: str) -> None:

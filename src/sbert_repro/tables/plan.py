@@ -171,7 +171,8 @@ def _stage(words: list[str], config: DictConfig, seed: int, work: Work) -> Stage
     try:
         settings = work.settings(seeded, stage.overrides)
         key = run_key("train", settings)
-        stage = replace(stage, settings=settings, key=key, record=work.trained(key))
+        stage = replace(stage, settings=settings, key=key)
+        stage = replace(stage, record=work.trained(key))
         if stage.record is None:
             work.check(seeded)
     except UserError as error:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig
 
 from sbert_repro.config import canonical_json
-from sbert_repro.errors import UserError
+from sbert_repro.errors import Diverged, UserError
 from sbert_repro.tables.spec import Column, Row
 
 Record = dict[str, Any]
@@ -27,6 +27,8 @@ def failure(error: Exception) -> str:
         "failed: …", with the kind of error when it is not one of the user's.
     """
     text = " ".join(str(error).split())
+    if isinstance(error, Diverged):
+        return text
     known = isinstance(error, UserError)
     return f"failed: {text if known else f'{type(error).__name__}: {text}'}"
 
@@ -47,7 +49,7 @@ class Work(Protocol):
         """Raise a UserError when the pairs of a task are not there or not whole."""
 
     def trained(self, key: str) -> Record | None:
-        """Record of a finished training run."""
+        """Record of a finished training run; a UserError says that it diverged."""
 
     def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
         """Train, or find in the ledger."""

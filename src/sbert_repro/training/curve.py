@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sbert_repro.errors import UserError
+from sbert_repro.errors import Diverged
 
 _SHOWN_ROWS = 16
 
@@ -17,6 +17,11 @@ class LossCurve:
 
     They are fetched from the device in groups: asking a GPU for a number after each step would make
     it wait for the question.
+
+    Attributes:
+        values: The loss of each step.
+        last_good: Where the run stood when it was last saved, for the message about a loss that is
+            no number.
     """
 
     def __init__(self, advice: str = "") -> None:
@@ -26,6 +31,7 @@ class LossCurve:
             advice: What to do about a loss that is no number, for the message.
         """
         self.values: list[float] = []
+        self.last_good = "nothing had been saved before it"
         self._advice = advice
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
@@ -45,7 +51,7 @@ class LossCurve:
             float: Their mean; NaN if none was waiting.
 
         Raises:
-            UserError: If one is NaN or infinite; names the step and the rows.
+            Diverged: If one is NaN or infinite; names the step, the rows and the last checkpoint.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting:
@@ -54,12 +60,15 @@ class LossCurve:
         for (_, rows), value in zip(waiting, found, strict=True):
             self.values.append(value)
             if not math.isfinite(value):
-                raise UserError(self._refusal(value, rows.tolist()))
+                raise Diverged(self._refusal(value, rows.tolist()))
         return sum(found) / len(found)
 
     def _refusal(self, value: float, rows: list[int]) -> str:
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (" …" if len(rows) > _SHOWN_ROWS else "")
-        return f"the loss is {value} at step {len(self.values)} (rows {shown}): {self._advice}"
+        return (
+            f"the loss is {value} at step {len(self.values)} (rows {shown}); {self.last_good}. "
+            f"{self._advice[:1].upper()}{self._advice[1:]}"
+        )
 
     def ends(self) -> tuple[float, float]:
         """Give where the curve begins and ends.

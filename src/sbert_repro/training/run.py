@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,6 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from sbert_repro.backbone.lookup import find_model, model_sha256
-from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.composition import compose, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
 from sbert_repro.data import folds, tokens
@@ -22,12 +21,11 @@ from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
 from sbert_repro.files import atomic_write, sha256_of
 from sbert_repro.ledger import Ledger
+from sbert_repro.training import divergence, start, tracking
 from sbert_repro.training import fit as fitting
-from sbert_repro.training import tracking
 from sbert_repro.training.options import check_options
 
 KIND = "train"
-_TRAINABLE = "sbert_repro.encoders.transformer.TransformerEncoder"
 _TRAINER = (
     "epochs",
     "max_steps",
@@ -59,20 +57,10 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         UserError: If model or data are not there, or the encoder cannot be trained.
     """
     check_options(config)
-    if config.encoder["_target_"] != _TRAINABLE:
-        raise UserError(
-            f"encoder {config.encoder.get('label')} cannot be fine-tuned; use a transformer, such "
-            "as encoder=bert_base"
-        )
-    source = find_model(config.encoder.path, Path(config.paths.models), config.encoder.revision)
     trainer = plain(config.trainer)
     return {
         "version": fitting.VERSION,
-        "encoder": {
-            "model": model_sha256(source),
-            "layer": config.encoder.layer,
-            "version": TransformerBackbone.VERSION,
-        },
+        "encoder": start.identity(config),
         **{part: _component(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
         "trainer": {option: trainer[option] for option in _TRAINER},
@@ -106,24 +94,33 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         dict[str, Any]: The run's record.
 
     Raises:
-        UserError: If an option, the data or the model are not what is needed.
+        UserError: If an option, the data or the model are not what is needed, or the run diverged,
+            now or before.
     """
     settings = settings_of(config, overrides)
     key = run_key(KIND, settings)
     ledger = Ledger(Path(config.paths.results) / "runs")
+    folder = ledger.folder(key)
     if (found := ledger.get(key)) is not None:
+        _forget_checkpoints(folder)  # of a run that was killed between its record and this
         return found
+    divergence.refuse(folder)
     parent = _train_parent(config, overrides)
     with ledger.lock(key):
         if (found := ledger.get(key)) is not None:
             return found
-        folder = ledger.folder(key)
+        divergence.refuse(folder)
         _claim(folder, config, settings)
-        record = _fit(config, folder, key, settings, parent)
+        with divergence.recorded(folder, config.seed):
+            record = _fit(config, folder, key, settings, parent)
         stored = ledger.put(key, record)
-        for best in (folder / "checkpoints").glob("best-*.safetensors"):
-            best.unlink()  # the kept weights are in model/; a second copy fills disks
+        _forget_checkpoints(folder)
         return stored
+
+
+def _forget_checkpoints(folder: Path) -> None:
+    """The kept weights are in model/; second copies, 1.3 GB for BERT-base, would fill disks."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _fit(

@@ -15,6 +15,7 @@ from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.curve import LossCurve
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.order import RunOrder
+from sbert_repro.training.sgd_shrink import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
 from sbert_repro.training.validation import DevSet
 
@@ -33,7 +34,7 @@ class Watch(Callback):
         order: RunOrder,
         dev: DevSet | None,
         *,
-        evaluate_every: int,
+        evaluate_every: int | None,
         save_every: int,
         keep_best: bool,
         tracking: Tracking,
@@ -45,7 +46,7 @@ class Watch(Callback):
             folder: For the checkpoints.
             order: Knows how many steps an epoch and the run have.
             dev: What is looked at, if anything.
-            evaluate_every: Steps between looks at dev; also at each epoch's end.
+            evaluate_every: Steps between looks at dev; ``None``: only at each epoch's end.
             save_every: Steps between checkpoints; also at the end.
             keep_best: Whether the weights of the best look are kept.
             tracking: Gets the curves.
@@ -54,6 +55,7 @@ class Watch(Callback):
         self.curve = LossCurve(advice)
         self.scores: list[tuple[int, float]] = []
         self.best_step: int | None = None
+        self.ended_at: int | None = None
         self.seconds = 0.0
         self._folder, self._order, self._dev, self._tracking = folder, order, dev, tracking
         self._evaluate_every, self._save_every = evaluate_every, save_every
@@ -76,13 +78,20 @@ class Watch(Callback):
         return self.scores[-1][1] if self.scores else math.nan
 
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
-        """Start the clock.
+        """Start the clock; a run that goes on knows which checkpoint it came from.
 
         Args:
             trainer: Lightning's trainer.
             module: The module.
         """
         self._clock = time.monotonic()
+        if trainer.global_step:
+            self._saved(trainer.global_step)
+        # Killed after its last step and before its record, a run has nothing left to do.
+        trainer.should_stop = self.ended_at is not None
+
+    def _saved(self, step: int) -> None:
+        self.curve.last_good = f"the last good checkpoint is that of step {step}"
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, index: int
@@ -105,16 +114,19 @@ class Watch(Callback):
             self._tracking.log({"train/loss": loss, "epoch": step / self._order.epoch_steps}, step)
         if look:
             self._look(module, step)
-        if save:
+            self._steer(trainer, step)
+        if save or self.ended_at is not None:
             self.seconds += time.monotonic() - self._clock
             self._clock = time.monotonic()
             trainer.save_checkpoint(self._folder / LAST)
+            self._saved(step)
             if self._best is not None:
                 self._best.forget_others(self.best_step)
 
     def _is_look(self, step: int) -> bool:
         order = self._order
-        due = step % self._evaluate_every == 0 or step % order.epoch_steps == 0
+        often = self._evaluate_every is not None and step % self._evaluate_every == 0
+        due = often or step % order.epoch_steps == 0
         return due or step == order.steps
 
     def _look(self, module: SiameseModule, step: int) -> None:
@@ -122,7 +134,9 @@ class Watch(Callback):
         module.eval()
         with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
             score = self._dev.score(
-                lambda tokens: module.loss.predict(module.embed(tokens)), module.device
+                lambda tokens: module.loss.predict(module.embed(tokens)),
+                module.device,
+                getattr(module.loss, "logits", None),
             )
         module.train()
         self.scores.append((step, score))
@@ -132,6 +146,14 @@ class Watch(Callback):
             self.best_step = step
             if self._best is not None:
                 self._best.keep(module, step)
+
+    def _steer(self, trainer: Trainer, step: int) -> None:
+        """Let a rate that depends on the score know it; it may end the run before its last step."""
+        rate = trainer.lr_scheduler_configs[0].scheduler
+        if isinstance(rate, ShrinkingRate) and step % self._order.epoch_steps == 0:
+            if rate.looked(self.last_score):
+                self.ended_at = step
+                trainer.should_stop = True
 
     def restore_best(self, module: SiameseModule) -> None:
         """Put the best weights back when they are what the run keeps.
@@ -152,6 +174,7 @@ class Watch(Callback):
             "losses": torch.tensor(self.curve.values, dtype=torch.float64),
             "scores": [list(look) for look in self.scores],
             "best_step": self.best_step,
+            "ended_at": self.ended_at,
             "seconds": self.seconds,
         }
 
@@ -164,3 +187,4 @@ class Watch(Callback):
         self.curve.values = state_dict["losses"].tolist()
         self.scores = [(int(step), float(score)) for step, score in state_dict["scores"]]
         self.best_step, self.seconds = state_dict["best_step"], state_dict["seconds"]
+        self.ended_at = state_dict.get("ended_at")
