@@ -1,0 +1,1 @@
+"""Which vectors are closest: exact search in blocks, pairs, an index on disk."""
