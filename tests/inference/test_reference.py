@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sbert_repro.data.batching import pad
 from sbert_repro.inference import progress, reference
 
 PIECES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=12), min_size=1, max_size=20)
@@ -30,7 +31,7 @@ def test_rows_come_back_in_their_order_at_any_budget(pieces, budget):
 @settings(deadline=None)
 @given(PIECES)
 def test_padding_is_at_the_right_and_masked(pieces):
-    tokens = reference.pad([np.array(p, np.int32) for p in pieces], pad_id=7)
+    tokens = pad([np.array(p, np.int32) for p in pieces], pad_id=7)
     assert tokens.ids.dtype == torch.int64 and tokens.mask.dtype == torch.bool
     for ids, mask, piece in zip(tokens.ids, tokens.mask, pieces, strict=True):
         assert ids[mask].tolist() == piece
@@ -41,9 +42,8 @@ def test_padding_is_at_the_right_and_masked(pieces):
 def test_long_work_shows_a_bar_on_stderr_and_nothing_on_stdout(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LONG_WORK", 3)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    pieces = [np.array([1, 2])] * 5
-    reference.encode(pieces, embed, pad_id=0, progress=True)
-    long_work = capsys.readouterr()
-    assert "sentences" in long_work.err and long_work.out == ""
-    reference.encode(pieces[:2], embed, pad_id=0, progress=True)
-    assert capsys.readouterr().err == ""
+    for batches in ([np.arange(2), np.arange(2, 5)], [np.arange(2)]):
+        given_out = progress.shown(batches, total=sum(map(len, batches)), progress=True)
+        assert [rows.tolist() for rows in given_out] == [rows.tolist() for rows in batches]
+        seen = capsys.readouterr()
+        assert ("sentences" in seen.err) == (len(batches) > 1) and seen.out == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from sbert_repro.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 class WordPieces:
@@ -22,6 +25,7 @@ class WordPieces:
             them: the authors' ``max_seq_length`` leaves ``[CLS]`` and ``[SEP]`` out.
 
     Attributes:
+        max_length: As given.
         truncated: Texts cut so far.
         empty: Texts without a word piece so far.
     """
@@ -31,7 +35,7 @@ class WordPieces:
             raise UserError(f"max_length={max_length}: expected at least 1 word piece")
         self.truncated = 0
         self.empty = 0
-        self._max_length = max_length
+        self.max_length = max_length
         # A copy: cutting is a state of the tokenizer, and the caller's must not change.
         self._tokenizer = plain_copy(tokenizer)
         # One more than is kept, so that a cut text can be told from one that just fits.
@@ -50,11 +54,21 @@ class WordPieces:
         rows = []
         for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
             ids = encoding.ids
-            self.truncated += len(ids) > self._max_length
+            self.truncated += len(ids) > self.max_length
             self.empty += not ids
-            ids = self._before + ids[: self._max_length] + self._after
+            ids = self._before + ids[: self.max_length] + self._after
             rows.append(np.array(ids, dtype=np.int32))
         return rows
+
+    def log_truncated(self, texts: int) -> None:
+        """Say in the log how many texts have been cut, if any has.
+
+        Args:
+            texts: How many there were.
+        """
+        if self.truncated:
+            counts = f"{self.truncated:,} of {texts:,}"
+            _log.info("%s sentences were cut to %s word pieces", counts, self.max_length)
 
 
 def identity(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -20,6 +20,7 @@ from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.inference import reference
+from sbert_repro.inference.progress import bar
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.training.save import load_head
 
@@ -129,13 +130,14 @@ class CrossEncoder:
         row = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         if not row:
             return np.empty(0, np.float32)
-        scores = reference.encode(
-            self.pieces(list(row)),
-            self.embed,
-            pad_id=self.tokenizer.pad_token_id,
-            device=self.device,
-            progress=self.progress,
-        )
+        with bar(len(row), progress=self.progress) as advance:
+            scores = reference.encode(
+                self.pieces(list(row)),
+                self.embed,
+                pad_id=self.tokenizer.pad_token_id,
+                device=self.device,
+                advance=advance,
+            )
         return scores[[row[pair] for pair in pairs], 0]
 
     def pieces(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +18,17 @@ from sbert_repro.batch import Tokens
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import check_layer, describe, pooling_named
-from sbert_repro.inference import reference
+from sbert_repro.inference import packed_cpu, reference
+from sbert_repro.inference.batches import ahead
+from sbert_repro.inference.choice import check_engine, choose_engine
+from sbert_repro.inference.progress import Advance, bar
+from sbert_repro.inference.weights import Network, prepack
+from sbert_repro.pooling.cls import ClsPooling
 
 MAX_LENGTH = 128
 """Word pieces of a sentence where nothing says otherwise, [CLS] and [SEP] not counted."""
-_CHUNK = 4096
-_log = logging.getLogger(__name__)
+BLOCK = 8192
+"""Sentences whose word pieces are held at once: enough to find many of equal length."""
 
 
 class TransformerEncoder:
@@ -51,6 +55,7 @@ class TransformerEncoder:
         max_length: int | None = None,
         models_root: str | Path | None = None,
         precision: str = "fp32",
+        engine: str = "auto",
         progress: bool = False,
     ) -> None:
         """Find the model; a folder that is none is refused here.
@@ -64,9 +69,11 @@ class TransformerEncoder:
             max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: what the
                 folder says, else 128. Never more than the model has positions for.
             models_root: Folder of models.
-            precision: ``fp32`` or ``bf16`` (matrix products only).
+            precision: ``fp32`` or ``bf16``.
+            engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
             progress: Show a bar when the work is long.
         """
+        check_engine(engine)
         self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
         weights_folder(self.folder)
         said = describe(self.folder)
@@ -75,12 +82,17 @@ class TransformerEncoder:
         self.label = label or Path(path).name
         self.notes: list[str] = []
         self.layer, self.precision, self.progress = layer, precision, progress
+        self.asked_engine = engine
         self.normalize = said.normalize
         self.max_length = max_length or said.max_length or MAX_LENGTH
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the vectors depend on: files by content and settings, not where they lie."""
+        # In fp32 both engines give the same vectors up to rounding (1e-5, held by a test), so a
+        # score is the same score whichever computed it. In bf16 they round at other places.
+        packed_bf16 = self.precision == "bf16" and self.engine == "packed"
+        rounding = {"engine": "packed"} if packed_bf16 else {}
         return {
             "encoder": "transformer",
             "version": [self.VERSION, TransformerBackbone.VERSION],
@@ -90,21 +102,33 @@ class TransformerEncoder:
             "max_length": self.max_length,
             "normalize": self.normalize,
             "precision": self.precision,
+            **rounding,
         }
 
     @cached_property
+    def engine(self) -> str:
+        """The engine that computes: ``packed`` or ``reference``."""
+        folder = weights_folder(self.folder)
+        return choose_engine(self.asked_engine, folder, self.precision, self.device)
+
+    @cached_property
     def backbone(self) -> TransformerBackbone:
-        """The network, on the accelerator if there is one."""
+        """The network as transformers has it, on the accelerator if there is one."""
         return load(self.folder, self.layer).to(self.device)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network as the packed engine has it; the other one is not kept."""
+        return prepack(load(self.folder, self.layer), self.precision)
+
+    @property
+    def _shape(self) -> Network | TransformerBackbone:
+        return self.network if self.engine == "packed" else self.backbone
 
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's fast tokenizer."""
         return load_tokenizer(self.folder)
-
-    @property
-    def _specials(self) -> int:
-        return int(self.tokenizer.num_special_tokens_to_add())
 
     @property
     def device(self) -> torch.device:
@@ -122,15 +146,59 @@ class TransformerEncoder:
         """
         row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
         if not row:
-            return np.empty((0, self.backbone.width), np.float32)
-        vectors = reference.encode(
-            self.pieces(list(row)),
+            return np.empty((0, self._shape.width), np.float32)
+        texts = list(row)
+        blocks = [texts[at : at + BLOCK] for at in range(0, len(texts), BLOCK)]
+        vectors = np.empty((len(texts), self._shape.width), np.float32)
+        with bar(len(texts), progress=self.progress) as advance:
+            found = self.encode_blocks(blocks, advance)
+            for at, of_block in zip(range(0, len(texts), BLOCK), found, strict=True):
+                vectors[at : at + BLOCK] = of_block
+        if len(row) == len(sentences):
+            return vectors  # most lists hold no sentence twice: no second copy
+        return vectors[[row[text] for text in sentences]]
+
+    def encode_blocks(
+        self, blocks: Iterable[Sequence[str]], advance: Advance = lambda done: None
+    ) -> Iterator[Vectors]:
+        """Embed one block of sentences after the other; the next is split ahead of the model.
+
+        Args:
+            blocks: Each some ``n`` texts, at least one; read in a thread.
+            advance: Told how many distinct sentences are done.
+
+        Yields:
+            Vectors: ``[n, D]`` of each block.
+        """
+        cut_to, total = self._cutter(), 0
+
+        def split(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
+            row = {text: number for number, text in enumerate(dict.fromkeys(block))}
+            return [row[text] for text in block], cut_to(list(row))
+
+        for rows, pieces in ahead(split, blocks):
+            total += len(rows)
+            yield self._embed_pieces(pieces, advance)[rows]
+        cut_to.log_truncated(total)
+
+    def _embed_pieces(self, pieces: list[NDArray[np.int32]], advance: Advance) -> Vectors:
+        if self.engine == "packed":
+            first_only = self.layer == "last" and isinstance(self.pooling, ClsPooling)
+            return packed_cpu.encode(
+                pieces,
+                self.network,
+                self.pool,
+                layer=self.layer,
+                first_only=first_only,
+                advance=advance,
+            )
+        return reference.encode(
+            pieces,
             self.embed,
             pad_id=self.tokenizer.pad_token_id,
             device=self.device,
-            progress=self.progress,
+            advance=advance,
         )
-        return vectors[[row[text] for text in sentences]]
 
     def pieces(self, sentences: Sequence[str]) -> list[NDArray[np.int32]]:
         """Split sentences into word pieces, [CLS] and [SEP] included.
@@ -141,17 +209,17 @@ class TransformerEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids.
         """
-        limit = min(self.max_length, self.backbone.positions - self._specials)
-        cut_to = WordPieces(self.tokenizer, limit)
-        chunks = range(0, len(sentences), _CHUNK)
-        found = [ids for at in chunks for ids in cut_to(sentences[at : at + _CHUNK])]
-        if cut_to.truncated:
-            counts = f"{cut_to.truncated:,} of {len(sentences):,}"
-            _log.info("%s sentences were cut to %s word pieces", counts, limit)
+        cut_to = self._cutter()
+        found = cut_to(sentences)
+        cut_to.log_truncated(len(sentences))
         return found
 
+    def _cutter(self) -> WordPieces:
+        specials = int(self.tokenizer.num_special_tokens_to_add())
+        return WordPieces(self.tokenizer, min(self.max_length, self._shape.positions - specials))
+
     def embed(self, tokens: Tokens) -> Tensor:
-        """Run the network and pool.
+        """Run the reference network and pool.
 
         Args:
             tokens: ``N`` sentences.
@@ -162,5 +230,17 @@ class TransformerEncoder:
         half = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             states = self.backbone(tokens)
-        vectors: Tensor = self.pooling(states.float(), tokens.mask)
+        return self.pool(states, tokens.mask)
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool, and scale to length 1 where the folder says so.
+
+        Args:
+            states: ``[N, T, D]``.
+            mask: ``True`` on word pieces; ``[N, T]``.
+
+        Returns:
+            Tensor: ``[N, D]``, float32.
+        """
+        vectors: Tensor = self.pooling(states.float(), mask)
         return nn.functional.normalize(vectors, dim=1) if self.normalize else vectors

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,6 +12,33 @@ from sbert_repro.inference.plan import Rows
 
 LONG_WORK = 4000
 """Sentences from which on a progress bar is worth a line."""
+Advance = Callable[[int], None]
+"""Told of each batch how many sentences it had."""
+
+
+@contextmanager
+def bar(total: int, *, progress: bool) -> Iterator[Advance]:
+    """Draw a bar while the block runs; it is gone when done.
+
+    Args:
+        total: Sentences to come.
+        progress: Show the bar when the work is long.
+
+    Yields:
+        Advance: To be told how many sentences are done.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    disable = not progress or total < LONG_WORK
+    # On stderr, because stdout carries results; gone when done.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=disable) as drawn:
+        task = drawn.add_task("sentences", total=total)
+        yield lambda done: drawn.advance(task, done)
 
 
 def shown(batches: list[Rows], *, total: int, progress: bool) -> Iterator[Rows]:
@@ -24,17 +52,7 @@ def shown(batches: list[Rows], *, total: int, progress: bool) -> Iterator[Rows]:
     Yields:
         Rows: The batches.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    disable = not progress or total < LONG_WORK
-    # On stderr, because stdout carries results; gone when done.
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
-        task = bar.add_task("sentences", total=total)
+    with bar(total, progress=progress) as advance:
         for rows in batches:
             yield rows
-            bar.advance(task, len(rows))
+            advance(len(rows))

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sbert_repro.batch import Tokens
 from sbert_repro.data.batching import pad
-from sbert_repro.inference.batches import Advance, Pieces, lengths_of, run
+from sbert_repro.inference.batches import Pieces, lengths_of, run
 from sbert_repro.inference.plan import plan
+from sbert_repro.inference.progress import Advance
 
 BUDGET = {"cpu": 2048, "cuda": 65536}
 """Word pieces in a batch: on a CPU what stays in its caches, on a GPU what fills it."""
