@@ -49,6 +49,12 @@ def test_a_loss_brings_its_data_set_and_the_command_line_still_wins():
     assert compose(["pooling=max", "loss=regression"]).trainer.epochs == 4
 
 
+@pytest.mark.parametrize("words", [["data=korsts", "loss=regression"], ["data=kornli"]])
+def test_korean_data_are_scored_on_korean_data(words):
+    assert list(compose(words).evaluate) == ["korsts"]
+    assert list(compose([*words, "evaluate=[stsb]"]).evaluate) == ["stsb"]
+
+
 def test_an_experiment_has_the_last_word_before_the_command_line():
     assert compose(["experiment=authors_v023"]).optimizer.eps == 1e-6
     assert compose(["experiment=authors_v023", "optimizer.eps=1e-7"]).optimizer.eps == 1e-7

@@ -43,6 +43,7 @@ def test_no_count_is_claimed_before_there_is_a_record():
         (["NLI: 20,000 of 942,069 pairs"], "20,000"),
         (["STSb: 300 of 1,500 pairs", "NLI: 5 of 942,069 pairs"], "5"),
         (["NLI: 785 pairs without a gold label dropped"], "942,069"),
+        (["NLI: 4,000 pairs, 1,973 of them of the complete set's 942,069"], "4,000"),
     ],
 )
 def test_the_count_is_that_of_the_training_rows(notes, count):
@@ -75,6 +76,7 @@ def test_both_stages_are_told():
         ("NLI: 20,000 of 942,069 pairs", True),
         ("STS12: 3 of 3,108 pairs", True),
         ("NLI: 785 pairs without a gold label dropped", False),
+        ("NLI: 4,000 pairs, 1,973 of them of the complete set's 942,069", True),
         ("NLI: 10 texts cut to 128 word pieces", False),
     ],
 )

@@ -142,6 +142,10 @@ def test_a_collapsed_seed_is_shown_and_counted(planned, work):
     text = as_markdown(finished)
     assert "- NLI [A]: seed 3 scored 20.00, the median is 77.00; it counts." in text
     assert "- NLI then STSb [A]: seed 1 gave equal similarities for all pairs" in text
+    cell = next(c for c in finished.cells if (c.paper_row, c.column) == ("NLI then STSb", "A"))
+    reason = "seed 1: all similarities are equal, no correlation is defined"
+    assert cell.reason == reason
+    assert next(line for line in lines(finished) if line["ours"] == "")["note"].startswith(reason)
     assert "| NLI | 58.33 ± 33.20 (77.03 ± 0.50) |" in text
     assert "| NLI then STSb | — (85.00) | 88.00 ± 1.00 (75.00) | — (80.00) |" in text
 

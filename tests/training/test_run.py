@@ -130,6 +130,7 @@ def test_train_writes_a_record_once_and_finds_it_again(overrides, tmp_path, monk
         "key": record["key"],
         **record["scores"],
     }
+    assert not (folder / "checkpoints").exists(), "the kept weights are in model/"
     assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 1e-3
     monkeypatch.setattr(fitting, "fit", None)
     assert train(compose(typed), typed) == record

@@ -73,6 +73,9 @@ class DataSet:
         score_range: Lowest and highest gold score, for scored pairs.
         labels: The labels in the order of their class ids, for labelled sets.
         dropped_labels: Labels that mean "no gold label"; such rows are dropped and counted.
+        source_column: Names the corpus that a row comes from, where a file has such a column.
+        corpora: How the names of the set's own corpora begin; other rows are not counted as part of
+            the complete set.
         subset_column: Names the part of a year, or the topic, that a pair comes from.
         topics: The topics, for a set in one piece that is cut into folds or by topic (`folds`).
         round_number: Its size is known as a round number only, so no other count is refused.
@@ -96,6 +99,8 @@ class DataSet:
     score_range: tuple[float, float] | None = None
     labels: tuple[str, ...] | None = None
     dropped_labels: tuple[str, ...] = ()
+    source_column: str | None = None
+    corpora: tuple[str, ...] = ()
     subset_column: str | None = None
     topics: tuple[str, ...] = ()
     round_number: bool = False

@@ -53,6 +53,9 @@ RECORD = DataSet(
     # The order of the authors' reader; the Hub's is another one, so class ids never travel.
     labels=("contradiction", "entailment", "neutral"),
     dropped_labels=("-", "-1"),
+    source_column="source",
+    # The names that `make data` writes and those of public subsets; TaxiNLI's pairs are MultiNLI's.
+    corpora=("snli", "mnli", "multi_nli", "taxinli"),
     sources=(
         _snli("train", "train"),
         _multi_nli("train", "train"),

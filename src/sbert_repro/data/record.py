@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sbert_repro.data.corpora import rows_of_the_set
 from sbert_repro.data.description import DataSet
 from sbert_repro.data.folds import FOLDS, rows, spelled
 from sbert_repro.data.table import Examples, open_examples, split_path
@@ -119,7 +120,7 @@ def read(
         texts=used.texts,
         target=used.target,
         subset=used.subset,
-        notes=_notes(record, expected, whole, cut, used),
+        notes=_notes(record, path, expected, (whole, cut, used)),
         sha256=sha256_of(path),
         rows_found=len(cut),
         rows_expected=expected if cut is whole else len(cut),
@@ -156,20 +157,26 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _notes(
-    record: DataSet, expected: int, whole: Examples, cut: Examples, used: Examples
+    record: DataSet, path: Path, expected: int, rows: tuple[Examples, Examples, Examples]
 ) -> list[str]:
+    whole, cut, used = rows
     complete = len(whole) if record.round_number else expected
     counts = [(len(used), complete)]
     if cut is not whole:
         # Two things may be missing: rows of the set it is cut from, and rows by the limit.
         counts = [(len(whole), complete), (len(used), len(cut))]
-    notes = [
-        f"{record.title}: {found:,} of {all_of:,} {record.unit}"
-        for found, all_of in counts
-        if found != all_of
-    ]
+    notes = [_share(record, path, found, all_of) for found, all_of in counts if found != all_of]
     if whole.dropped:
         notes.append(
             f"{record.title}: {whole.dropped:,} {record.unit} without a gold label dropped"
         )
     return notes
+
+
+def _share(record: DataSet, path: Path, found: int, all_of: int) -> str:
+    own = rows_of_the_set(record, path, found)
+    if own is None or own == found:
+        return f"{record.title}: {found:,} of {all_of:,} {record.unit}"
+    return (
+        f"{record.title}: {found:,} {record.unit}, {own:,} of them of the complete set's {all_of:,}"
+    )

@@ -20,6 +20,7 @@ from sbert_repro.evaluation.evaluate import Model, score_tasks
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import TaskData, load, resolve
 from sbert_repro.ledger import Ledger
+from sbert_repro.training import metrics
 
 KIND = "evaluate"
 Record = dict[str, Any]
@@ -142,7 +143,8 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
         "progress": config.trainer.progress if "trainer" in config else config.progress,
     }
     if run is not None:
-        return from_run(run, str(_runs(config)), **options)
+        words = {"data_root": config.paths.data, "cache": config.paths.cache}
+        return from_run(run, str(_runs(config)), **words, **options)
     pooling = None if config.pooling is None else build(config.pooling)
     model: Model = build(
         config.encoder, pooling=pooling, models_root=config.paths.models, **options
@@ -185,7 +187,11 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     """
     pairs = _pairs(config, tasks)
     ledger = Ledger(_runs(config))
-    return evaluate_run(encoder_of(config, run), pairs, ledger, Path(config.paths.cache))
+    found = evaluate_run(encoder_of(config, run), pairs, ledger, Path(config.paths.cache))
+    if run is not None:
+        tested = {task: main_score(record["scores"]) for task, record in found.items()}
+        metrics.add(ledger.folder(run), {**(ledger.get(run) or {}).get("scores", {}), **tested})
+    return found
 
 
 def check_tasks(config: DictConfig) -> None:

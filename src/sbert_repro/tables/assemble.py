@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from sbert_repro.tables.outcome import Cell, averaged, mean_of_all
 from sbert_repro.tables.plan import Plan
 from sbert_repro.tables.render import Sheet
 from sbert_repro.tables.spec import Column, Row
-from sbert_repro.tables.subject import Subject
+from sbert_repro.tables.subject import UNTRAINED, Subject
 
 Record = dict[str, Any]
 NOT_YET = "not run yet"
@@ -107,6 +107,7 @@ def _cell(plan: Plan, name: str, column: Column, pairs: Pairs) -> Cell:
     ]
     records = [r for _, o in pairs if o is not None for r in o.trained]
     records += [record for _, record in scored]
+    scores = _by_seed(column, pairs, scored)
     return Cell(
         row=name,
         paper_row=row.name,
@@ -114,11 +115,11 @@ def _cell(plan: Plan, name: str, column: Column, pairs: Pairs) -> Cell:
         metric=column.metric,
         paper=row.paper[column.name],
         paper_sd=row.paper_sd.get(column.name),
-        scores=_by_seed(column, pairs, scored),
+        scores=scores,
         planned=len({subject.seed for subject, _ in pairs}),
         intervals=_intervals(column, row, (record for _, record in scored)),
         incomparable=_incomparable(plan, pairs, records) if scored else "",
-        reason=_reason(pairs, len(scored)),
+        reason=_reason(pairs, len(scored)) or _undefined(scores),
         notes=_notes(name, row, pairs, records),
         keys=_keys(pairs, column),
         command=command([subject for subject, _ in pairs]),
@@ -161,6 +162,14 @@ def _reason(pairs: Pairs, scored: int) -> str:
     distinct = "; ".join(dict.fromkeys(in_short(reason) for reason in why if reason))
     runs = "runs" if pairs[0][0].part else "seeds"
     return f"{scored} of {len(pairs)} {runs}; {distinct}" if scored else distinct
+
+
+def _undefined(scores: Mapping[int, float | None]) -> str:
+    """Which seeds gave no correlation, so that no mean over them is built."""
+    seeds = [str(seed) for seed, score in scores.items() if score is None]
+    # An encoder that is not trained has no seeds to name.
+    whose = f"seed {', '.join(seeds)}: " if seeds != [str(UNTRAINED)] else ""
+    return f"{whose}all similarities are equal, no correlation is defined" if seeds else ""
 
 
 def in_short(reason: str) -> str:

@@ -111,7 +111,8 @@ def whole(config: DictConfig, training: str) -> str:
 
 def is_partial(record: Record) -> bool:
     """Whether a record's notes say that it rests on part of a data set ("20,000 of 942,069")."""
-    return any(re.search(r"\d of [\d,]+ \w", note) for note in record.get("notes", []))
+    part = r"\d of [\d,]+ \w|of the complete set's [\d,]+"
+    return any(re.search(part, note) for note in record.get("notes", []))
 
 
 def _rows(record: Record, config: DictConfig) -> int:
@@ -119,6 +120,6 @@ def _rows(record: Record, config: DictConfig) -> int:
     data = dataset(str(config.data.name))
     whole = data.splits[str(config.data.split)]
     # The total tells the training rows from dev rows of the same data set.
-    said = re.compile(rf"{re.escape(data.title)}: ([\d,]+) of {whole:,} ")
+    said = re.compile(rf"{re.escape(data.title)}: ([\d,]+) (?:of|.* set's) {whole:,}\b")
     found = next((m for m in map(said.match, record.get("notes", [])) if m), None)
     return int(found.group(1).replace(",", "")) if found else whole

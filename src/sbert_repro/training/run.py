@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shutil
 import time
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
 from sbert_repro.files import atomic_write, sha256_of
 from sbert_repro.ledger import Ledger
-from sbert_repro.training import divergence, start, tracking
+from sbert_repro.training import divergence, metrics, start, tracking
 from sbert_repro.training import fit as fitting
 from sbert_repro.training.options import check_options
 
@@ -146,7 +145,7 @@ def _fit(
         "started": started,
         "wandb_id": wandb_id,
     }
-    atomic_write(folder / "metrics.json", json.dumps({"key": key, **result.scores}, indent=1))
+    metrics.add(folder, result.scores)
     return record
 
 
