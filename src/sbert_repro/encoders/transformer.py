@@ -66,8 +66,7 @@ class TransformerEncoder:
             label: ``None``: the last part of ``path``.
             revision: On the Hub.
             layer: Which layer's states are pooled; a name from `LAYERS`.
-            max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: what the
-                folder says, else 128. Never more than the model has positions for.
+            max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.
             models_root: Folder of models.
             precision: ``fp32`` or ``bf16``.
             engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
