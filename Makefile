@@ -18,7 +18,7 @@ BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.buil
 BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
-.PHONY: help setup demo test lint lock data verify-data reproduce-all clean
+.PHONY: help setup demo test lint lock data verify-data verify-released reproduce-all clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -66,6 +66,9 @@ data: setup  ## download the data sets into the data root
 
 verify-data: setup  ## rows found against rows expected
 	@$(RUN) scripts/verify_data.py $(ARGS)
+
+verify-released: setup  ## released models against the scores that others published for them
+	@$(RUN) scripts/verify_released.py $(ARGS)
 
 table-%: setup  ## one table of the paper, such as table-1
 	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)

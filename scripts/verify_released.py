@@ -1,0 +1,59 @@
+"""Released models against the scores that others published for them.
+
+    python scripts/verify_released.py [paths.data=FOLDER] [paths.models=FOLDER]
+
+Exit status 0 when all scores of the models that are there hold, 1 when one does not. A model that
+is neither on this machine nor to be had from the Hub is skipped with a line that says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from sbert_repro.command_line import one_line_errors
+from sbert_repro.errors import UserError
+
+OFF = 1
+
+
+def main() -> None:
+    """Verify each model that is there, print a table for each, then one line on all."""
+    # Heavy imports stand here so that a misspelt option is refused at once.
+    from sbert_repro.composition import compose
+
+    words = sys.argv[1:]
+    compose([*words, "encoder=released", "encoder.path=any"], "evaluate")
+    from sbert_repro.backbone.lookup import find_model
+    from sbert_repro.evaluation.released import PUBLISHED, table, verify
+    from sbert_repro.evaluation.run import encoder_of
+
+    # Without a network the Hub's client would announce each of its retries.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    console, checks, skipped = Console(), [], 0
+    for one in PUBLISHED:
+        named = [f"encoder.path={one.model}", f"encoder.revision={one.revision}"]
+        config = compose([*words, "encoder=released", *named], "evaluate")
+        try:
+            find_model(one.model, Path(config.paths.models), one.revision)
+        except UserError as absent:
+            skipped += 1
+            print(f"skipped: {absent}")
+            continue
+        encoder = encoder_of(config)
+        found = verify(one, encoder, Path(config.paths.data), Path(config.paths.cache))
+        print(f"{one.model}: cosine Spearman × 100")
+        console.print(table(one, found))
+        checks += found
+    held = sum(check.holds for check in checks)
+    models = f"{skipped} of {len(PUBLISHED)} models skipped"
+    print(f"{held} of {len(checks)} published scores hold; {models}")
+    if held < len(checks):
+        raise SystemExit(OFF)
+
+
+if __name__ == "__main__":
+    one_line_errors(main)
