@@ -22,7 +22,7 @@ def main(config: DictConfig, overrides: list[str]) -> None:
     from sbert_repro.evaluation.run import check_tasks, evaluate_trained
     from sbert_repro.training.run import train
 
-    check_tasks(config)
+    check_tasks(config, overrides)
     record = train(config, overrides)
     scores = evaluate_trained(config, record["key"])
     for note in record["notes"]:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sbert_repro.composition import check, explain, options_of, prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
+from sbert_repro.typed_options import refuse_ignored
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -60,9 +61,11 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
             # Raised through Hydra, a mistake would be announced in two lines and, in a sweep, only
             # after the jobs that had none; so it is kept, and the other jobs go on.
             try:
+                typed = list(HydraConfig.get().overrides.task)
                 check(config)
+                refuse_ignored(config, typed)
                 prepare(config)
-                main(config, list(HydraConfig.get().overrides.task))
+                main(config, typed)
             except UserError as mistake:
                 mistakes.append(mistake)
 

@@ -31,6 +31,20 @@ def test_what_fits_passes(config_of, options):
         (["loss=regression", "trainer.warmup=1.5"], r"trainer\.warmup=1\.5.*0 to 1"),
         (["loss=regression", "trainer.max_grad_norm=0"], r"trainer\.max_grad_norm=0"),
         (["loss=regression", "data.max_length=0"], r"data\.max_length=0"),
+        (["loss=regression", "optimizer.lr=0"], r"optimizer\.lr=0: expected more than 0"),
+        (["loss=regression", "optimizer.eps=-1e-8"], r"optimizer\.eps=-1e-08: expected more th"),
+        (["loss=regression", "optimizer.weight_decay=-1"], r"weight_decay=-1: expected at least"),
+        (["loss=regression", "optimizer.beta1=1.0"], r"beta1=1: expected at least 0 and less th"),
+        (["loss=regression", "optimizer.beta2=-0.1"], r"optimizer\.beta2=-0\.1: expected at lea"),
+        (["loss=regression", "optimizer.lr=nan"], r"optimizer\.lr=nan: expected more than 0"),
+        (
+            ["loss=regression", "optimizer=bertadam", "optimizer.clip_per_tensor=0"],
+            r"optimizer\.clip_per_tensor=0: expected more than 0",
+        ),
+        (
+            ["loss=regression", "data.split=dev"],
+            r"data\.split=dev of stsb is also what data\.dev=stsb looks at; train on another split",
+        ),
         (["loss=regression", "seed=-1"], r"seed=-1: expected 0 to 4294967295"),
     ],
 )

@@ -17,10 +17,12 @@ from sbert_repro.data import folds
 from sbert_repro.data.record import dataset
 from sbert_repro.encoders.run import from_run
 from sbert_repro.evaluation.evaluate import Model, score_tasks
+from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import TaskData, load, resolve
 from sbert_repro.ledger import Ledger
 from sbert_repro.training import metrics
+from sbert_repro.training.run import stages
 
 KIND = "evaluate"
 Record = dict[str, Any]
@@ -194,17 +196,22 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     return found
 
 
-def check_tasks(config: DictConfig) -> None:
-    """Refuse tasks that do not exist, or whose data are not there, before hours of training.
+def check_tasks(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse tasks that do not exist, lack their data or were seen, before hours of training.
 
     Args:
         config: A run's composed options; ``evaluate`` lists the tasks.
+        overrides: The options as typed, from which a first stage's are made.
 
     Raises:
-        UserError: If a task or its data are not there, damaged or incomplete.
+        UserError: If a task or its data are not there, damaged or incomplete, or a stage of the run
+            is trained on them.
     """
     if config.evaluate:
-        _pairs(config, list(config.evaluate))
+        tasks = list(config.evaluate)
+        for stage in stages(config, overrides):
+            refuse_seen(stage, resolve(tasks, Path(config.paths.data)))
+        _pairs(config, tasks)
 
 
 def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:

@@ -64,9 +64,11 @@ class Here:
 
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Read the pairs of the tasks."""
+        from sbert_repro.evaluation.leaks import refuse_seen
         from sbert_repro.evaluation.tasks import resolve
 
         root, partial = Path(config.paths.data), bool(config.data.allow_partial)
+        refuse_seen(config, resolve(list(tasks), root))
         for task in resolve(list(tasks), root):
             for split in task.splits:
                 _check_rows(task.dataset, root, split, None, partial)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from sbert_repro.composition import compose, options_of
 from sbert_repro.errors import UserError
+from sbert_repro.typed_options import check_lengths
 
 _OF_ROWS = (
     "encoder",
@@ -83,7 +84,10 @@ def check(request: Request) -> DictConfig:
             raise UserError(
                 f"{change}: a table has its own seeds; choose how many: profile.max_seeds=N"
             )
-    return compose([f"profile={request.profile}", *for_command("train", request.changes)], "train")
+    words = [f"profile={request.profile}", *for_command("train", request.changes)]
+    base = compose(words, "train")
+    check_lengths(base)
+    return base
 
 
 def for_command(root: str, changes: Sequence[str]) -> list[str]:

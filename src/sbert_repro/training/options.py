@@ -14,6 +14,7 @@ from sbert_repro.data.description import DataSet
 from sbert_repro.data.record import dataset, names
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
+from sbert_repro.training.optimizer_options import check_optimizer
 
 KINDS = {"labels": "labelled_pairs", "scores": "scored_pairs", "triplets": "triplets"}
 """What an objective needs → the kind of data that has it."""
@@ -33,6 +34,7 @@ def check_options(config: DictConfig) -> None:
             what fits.
     """
     _check_numbers(config)
+    _check_watched(config)
     if config.data.dev is None and plain(config.checkpoint) == "best_dev":
         raise UserError(
             f"checkpoint=best_dev needs dev rows, and data={config.data.name} has none: use "
@@ -50,11 +52,28 @@ def check_options(config: DictConfig) -> None:
         )
 
 
+def _check_watched(config: DictConfig) -> None:
+    """Refuse to watch the rows that are trained on: their score says nothing."""
+    data = config.data
+    if (data.name, data.split) == (data.dev, data.dev_split):
+        raise UserError(
+            f"data.split={data.split} of {data.name} is also what data.dev={data.dev} looks at; "
+            "train on another split, or use data.dev=null checkpoint=last"
+        )
+
+
 def _check_dev(config: DictConfig, loss: type[Objective]) -> None:
-    """Refuse dev rows that say nothing about a model that reads both texts of a pair as one."""
-    if config.data.dev is None or loss.columns > 1:
+    """Refuse dev rows that say nothing about what an objective makes."""
+    if config.data.dev is None:
         return
     name, kind = config.loss["_target_"].split(".")[-2], dataset(config.data.dev).kind
+    if loss.columns > 1:
+        if kind == KINDS["labels"] and loss.needs != "labels":
+            raise UserError(
+                f"data.dev={config.data.dev} holds {in_words(kind)}, and loss={name} gives no "
+                "labels; use scored pairs or triplets, such as data.dev=stsb"
+            )
+        return
     if loss.needs != "scores":
         raise UserError(
             f"data.dev={config.data.dev}: loss={name} gives no score of a pair to compare; use "
@@ -111,8 +130,7 @@ def _check_numbers(config: DictConfig) -> None:
             f"trainer.max_grad_norm={trainer.max_grad_norm}: expected more than 0, or null for no "
             "clipping"
         )
-    if not config.optimizer.lr > 0:
-        raise UserError(f"optimizer.lr={config.optimizer.lr}: expected more than 0")
+    check_optimizer(config.optimizer)
     if config.data.max_length < 1:
         raise UserError(f"data.max_length={config.data.max_length}: expected at least 1")
     if not 0 <= config.seed < 2**32:

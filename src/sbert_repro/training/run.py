@@ -197,6 +197,23 @@ def _parent_config(config: DictConfig, overrides: list[str]) -> tuple[DictConfig
     return compose(typed), typed
 
 
+def stages(config: DictConfig, overrides: list[str]) -> list[DictConfig]:
+    """Give the options of every stage of a run.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed.
+
+    Returns:
+        list[DictConfig]: The run itself, then the stage before it, and so on.
+    """
+    found = [config]
+    while config.parent is not None:
+        config, overrides = _parent_config(config, overrides)
+        found.append(config)
+    return found
+
+
 def _parent_key(config: DictConfig, overrides: list[str]) -> str | None:
     return None if config.parent is None else key_of(*_parent_config(config, overrides))
 

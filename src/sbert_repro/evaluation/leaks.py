@@ -1,0 +1,64 @@
+"""Rows that a model is trained on, or chosen by, are not rows it may be scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from sbert_repro.config import plain
+from sbert_repro.data.description import DataSet
+from sbert_repro.data.folds import Part
+from sbert_repro.data.record import dataset
+from sbert_repro.errors import UserError
+from sbert_repro.evaluation.tasks import Task
+
+
+def refuse_seen(config: DictConfig, tasks: Sequence[Task]) -> None:
+    """Refuse to score a run on what it was trained on, or on a test set that chose its weights.
+
+    A dev set that chooses the checkpoint may be scored: Table 6 prints such scores and says so.
+
+    Args:
+        config: The composed options of one training stage.
+        tasks: What its model will be scored on.
+
+    Raises:
+        UserError: If the rows overlap; says which and what to do.
+    """
+    data = config.data
+    for task in tasks:
+        record = dataset(task.dataset)
+        instead = f"or score what it has not seen, evaluate=[…] without {task.name}"
+        if data.name == record.name and _meet(record, data.split, task.splits):
+            raise UserError(
+                f"data.split={data.split} of {data.name}: {task.name} would be scored on rows that "
+                f"the model was trained on; train on another split, {instead}"
+            )
+        chosen = plain(config.checkpoint) == "best_dev" and data.dev_split != "dev"
+        if chosen and data.dev == record.name and _meet(record, data.dev_split, task.splits):
+            raise UserError(
+                f"data.dev_split={data.dev_split} of {data.dev}: {task.name} would be scored on "
+                f"rows that choose the checkpoint; use data.dev_split=dev, {instead}"
+            )
+
+
+def _meet(record: DataSet, seen: str, scored: Sequence[str]) -> bool:
+    return any(_share_rows(record, seen, split) for split in scored)
+
+
+def _share_rows(record: DataSet, one: str, other: str) -> bool:
+    parts = record.part(one), record.part(other)
+    if parts == (None, None):
+        return one == other
+    if parts[0] is None or parts[1] is None:
+        return True  # a fold or a topic is cut out of the whole
+    return not _apart(parts[0], parts[1])
+
+
+def _apart(one: Part, other: Part) -> bool:
+    """Whether two parts share no row: a part and the rest, or two folds, or two topics."""
+    if (one.fold, one.topic) == (other.fold, other.topic):
+        return one.train != other.train
+    same_kind = (one.fold is None) == (other.fold is None)
+    return same_kind and not one.train and not other.train
