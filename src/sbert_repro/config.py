@@ -79,7 +79,7 @@ class TrainerConfig:
     warmup: float = 0.1
     decay: Decay = Decay.linear
     max_grad_norm: float | None = 1.0
-    evaluate_every: int = 1000
+    evaluate_every: int | None = 1000
     save_every: int = 2000
     accelerator: str = "auto"
     progress: bool = True
@@ -96,6 +96,9 @@ class ProfileConfig:
     learning_rate: float = 2e-5
     save_every: int = 2000
     stand_ins: dict[str, str] = field(default_factory=dict)
+    trained_stand_ins: dict[str, list[str]] = field(default_factory=dict)
+    word_vectors: str = "glove.840B.300d.txt"
+    lstm_width: int = 2048
     max_seeds: int = 10
     max_parts: int | None = None
 
@@ -141,37 +144,44 @@ class TrainConfig:
 
 
 @dataclass
-class EvaluateConfig:
-    """Root of the commands that use a finished encoder: evaluate, encode, search."""
+class _EncoderConfig:
+    """What all commands have that use a finished encoder."""
 
     encoder: Any = MISSING
     pooling: Any = MISSING
-    classifier: Any = MISSING
     data: DataConfig = field(default_factory=lambda: DataConfig(name="evaluation"))
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     prepare: list[Any] = field(default_factory=list)
-    task: str = MISSING
     output: str | None = None
     precision: Precision = Precision.fp32
     progress: bool = True
 
 
 @dataclass
-class BenchmarkConfig:
+class EvaluateConfig(_EncoderConfig):
+    """Root of ``python scripts/evaluate.py``."""
+
+    classifier: Any = MISSING
+    task: str = MISSING
+
+
+@dataclass
+class SearchConfig(_EncoderConfig):
+    """Root of ``python scripts/search.py``."""
+
+    index: Any = MISSING
+    corpus: str = MISSING
+    queries: str | None = None
+    k: int = 10
+
+
+@dataclass
+class BenchmarkConfig(_EncoderConfig):
     """Root of ``python scripts/benchmark.py``; ``what`` is one file a benchmark."""
 
     what: Any = MISSING
-    encoder: Any = MISSING
-    pooling: Any = MISSING
     classifier: Any = MISSING
-    data: DataConfig = field(default_factory=lambda: DataConfig(name="evaluation"))
-    profile: ProfileConfig = field(default_factory=ProfileConfig)
-    paths: PathsConfig = field(default_factory=PathsConfig)
-    prepare: list[Any] = field(default_factory=list)
-    output: str | None = None
-    precision: Precision = Precision.fp32
-    progress: bool = True
 
 
 def _find(variable: str, folder: str) -> str:
@@ -190,10 +200,8 @@ def _test_part(data: str, split: str) -> list[str]:
 
 OmegaConf.register_new_resolver("sbert_find", _find, replace=True)
 OmegaConf.register_new_resolver("sbert_test_part", _test_part, replace=True)
-_STORE = ConfigStore.instance()
-_STORE.store(name="train_schema", node=TrainConfig)
-_STORE.store(name="evaluate_schema", node=EvaluateConfig)
-_STORE.store(name="benchmark_schema", node=BenchmarkConfig)
+for _root in (TrainConfig, EvaluateConfig, SearchConfig, BenchmarkConfig):
+    ConfigStore.instance().store(f"{_root.__name__.removesuffix('Config').lower()}_schema", _root)
 
 
 def plain(value: Any) -> Any:

@@ -121,25 +121,36 @@ def top_k(
         UserError: If k is not between 1 and N, the widths differ, or a number is not finite.
     """
     check_search(corpus, queries, k, names)
-    dtype = dtype or fastest_format()
-    # A first block of at least k rows gives every query a floor.
-    size = max(BLOCK, k)
+    size = max(BLOCK, k)  # a first block of at least k rows gives every query a floor
+    kind = dtype or fastest_format()
+    with torch.inference_mode():
+        groups = _groups(queries, k, size, kind, names[1])
+        for first in range(0, len(corpus), size):
+            block = unit_rows(corpus[first : first + size], first, names[0], kind)
+            for group in groups:
+                _gather(group.columns.cosines(block), first, group.candidates)
+            advance(len(block.rows))
+    found = [_answer(group, corpus) for group in groups]
+    return Found(np.concatenate([f.scores for f in found]), np.concatenate([f.rows for f in found]))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Queries that are multiplied together, and what may be their answer."""
+
+    queries: Matrix
+    columns: Columns
+    candidates: Candidates
+
+
+def _groups(queries: Matrix, k: int, size: int, dtype: torch.dtype, name: str) -> list[_Group]:
     step = max(1, min(QUERIES, _MAX_CELLS // size))
     groups = []
     for start in range(0, len(queries), step):
-        of_group = unit_rows(queries[start : start + step], start, names[1], dtype)
-        groups.append((Columns(of_group, size), Candidates(len(of_group.rows), k)))
-    with torch.inference_mode():
-        for first in range(0, len(corpus), size):
-            block = unit_rows(corpus[first : first + size], first, names[0], dtype)
-            for columns, candidates in groups:
-                _gather(columns.cosines(block), first, candidates)
-            advance(len(block.rows))
-    found = [
-        _answer(candidates, corpus, queries[number * step : (number + 1) * step])
-        for number, (_, candidates) in enumerate(groups)
-    ]
-    return Found(np.concatenate([f.scores for f in found]), np.concatenate([f.rows for f in found]))
+        some = queries[start : start + step]
+        columns = Columns(unit_rows(some, start, name, dtype), size)
+        groups.append(_Group(some, columns, Candidates(len(some), k)))
+    return groups
 
 
 def _gather(cosines: Approximate, first: int, candidates: Candidates) -> None:
@@ -181,7 +192,7 @@ def at_least(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return row, hot[of_hot]
 
 
-def _answer(candidates: Candidates, corpus: Matrix, queries: Matrix) -> Found:
-    group, place = candidates.left()
-    scores = exact_cosines(queries, group, corpus, place)
-    return Found(*best_of_each(group, place, scores, candidates.k))
+def _answer(group: _Group, corpus: Matrix) -> Found:
+    query, row = group.candidates.left()
+    scores = exact_cosines(group.queries, query, corpus, row)
+    return Found(*best_of_each(query, row, scores, group.candidates.k))

@@ -1,0 +1,47 @@
+"""The closest texts: python scripts/search.py encoder=NAME corpus=FILE queries=FILE [k=10]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sbert_repro.command_line import hydra_command
+from sbert_repro.files import atomic_write
+from sbert_repro.quoting import quoted
+
+SHOWN = 20
+
+
+@hydra_command("search")
+def main(config: DictConfig, _overrides: list[str]) -> None:
+    """Search, print the beginning, write everything."""
+    # Heavy imports stand here so that a misspelt option is refused at once.
+    from sbert_repro.evaluation.search.command import as_parquet, run
+    from sbert_repro.evaluation.show import check_writable
+
+    output = None if config.output is None else Path(config.output)
+    if output is not None:
+        check_writable(output)
+    result = run(config)
+    found = result.table
+    notes = [f"the first {SHOWN} of {found.num_rows:,} lines"] if found.num_rows > SHOWN else []
+    shown = Table(box=None, caption="\n".join([*notes, *result.notes]) or None)
+    for name in found.column_names:
+        shown.add_column(name, justify="left" if name.endswith("text") else "right")
+    for line in found.slice(0, SHOWN).to_pylist():
+        cells = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in line.values())
+        # Brackets in a sentence are no markup.
+        shown.add_row(*map(Text, cells))
+    Console().print(shown)
+    if output is not None:
+        atomic_write(output, as_parquet(found))
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = quoted(sys.argv[1:], {"corpus", "queries", "output", "encoder.key"})
+    main()
