@@ -28,6 +28,7 @@ def main() -> None:
     words = sys.argv[1:]
     compose([*words, "encoder=released", "encoder.path=any"], "evaluate")
     from sbert_repro.backbone.lookup import find_model
+    from sbert_repro.encoders.base import SentenceEncoder
     from sbert_repro.evaluation.released import PUBLISHED, table, verify
     from sbert_repro.evaluation.run import encoder_of
 
@@ -44,6 +45,7 @@ def main() -> None:
             print(f"skipped: {absent}")
             continue
         encoder = encoder_of(config)
+        assert isinstance(encoder, SentenceEncoder), "encoder=released gives vectors"
         found = verify(one, encoder, Path(config.paths.data), Path(config.paths.cache))
         print(f"{one.model}: cosine Spearman × 100")
         console.print(table(one, found))
