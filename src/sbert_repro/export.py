@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from sbert_repro.backbone.bilstm import is_bilstm
 from sbert_repro.backbone.lookup import model_sha256
 from sbert_repro.config import PathsConfig
 from sbert_repro.encoders.folder import reads_pairs, trained_with
@@ -73,6 +74,12 @@ def _check(key: str, record: dict[str, Any], model: Path) -> None:
         raise UserError(
             f"run {key} pools layer={layer}; sentence-transformers pools the last layer, so the "
             "exported model would give other vectors"
+        )
+    if is_bilstm(model):
+        raise UserError(
+            f"run {key} is a BiLSTM over word vectors; sentence-transformers splits texts into "
+            "words in another way, so the exported model would give other vectors; use "
+            f"encoder=run encoder.key={key}"
         )
     if reads_pairs(trained_with(model)):
         raise UserError(

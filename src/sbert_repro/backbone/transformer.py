@@ -99,6 +99,14 @@ class TransformerBackbone(nn.Module):
         )
         return unpack(states[0], packing, tokens)
 
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration as transformers does.
+
+        Args:
+            folder: The model's folder; made when it is not there.
+        """
+        self.model.save_pretrained(folder)  # type: ignore[operator]
+
     def _chosen(self, **inputs: Any) -> Tensor:
         """Run the network and give the states of the chosen layers."""
         only_last = self.layer == "last"

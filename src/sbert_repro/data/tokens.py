@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +20,15 @@ from transformers import PreTrainedTokenizerBase
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.record import Split
 from sbert_repro.data.word_pieces import WordPieces, identity
+from sbert_repro.data.word_tokenizer import WordRows, WordTokenizer
 from sbert_repro.errors import UserError
 from sbert_repro.files import unwritable
+from sbert_repro.fresh import filled
 
 _log = logging.getLogger(__name__)
+
+Tokenizer = PreTrainedTokenizerBase | WordTokenizer
+"""Of word pieces, or of words that have vectors; both make rows of numbers of a text."""
 
 # Part of the key: raise it when the same text would give other arrays.
 FORMAT = 1
@@ -64,9 +67,7 @@ class TokenColumn:
         return self.ids[self.offsets[i] : self.offsets[i + 1]]
 
 
-def cache_key(
-    split: Split, limit: int | None, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> str:
+def cache_key(split: Split, limit: int | None, tokenizer: Tokenizer, max_length: int) -> str:
     """Give the key that a split's word pieces are kept under.
 
     Args:
@@ -85,15 +86,25 @@ def cache_key(
         "columns": list(split.texts),
         "rows": len(split),
         "limit": limit,
-        "tokenizer": identity(tokenizer),
+        "tokenizer": _identity(tokenizer),
         "max_length": max_length,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _identity(tokenizer: Tokenizer) -> str:
+    return tokenizer.identity if isinstance(tokenizer, WordTokenizer) else identity(tokenizer)
+
+
+def _pieces(tokenizer: Tokenizer, max_length: int) -> WordPieces | WordRows:
+    if isinstance(tokenizer, WordTokenizer):
+        return WordRows(tokenizer, max_length)
+    return WordPieces(tokenizer, max_length)
+
+
 def tokenise(
     texts_by_column: Mapping[str, Sequence[str]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     max_length: int,
     cache: Path,
     key: str,
@@ -136,25 +147,15 @@ def tokenise(
 def _make(
     folder: Path,
     texts_by_column: Mapping[str, Sequence[str]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     max_length: int,
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with filled(folder) as own:
         for name, texts in texts_by_column.items():
-            _write(own, name, texts, WordPieces(tokenizer, max_length))
-        own.chmod(0o755)
-        own.rename(folder)
-    except OSError:
-        # A folder cannot take the place of one with files in it: then another process was first.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+            _write(own, name, texts, _pieces(tokenizer, max_length))
 
 
-def _write(folder: Path, name: str, texts: Sequence[str], pieces: WordPieces) -> None:
+def _write(folder: Path, name: str, texts: Sequence[str], pieces: WordPieces | WordRows) -> None:
     end = 0
     with (
         AppendedArray(folder / f"{name}.ids.npy", np.int32) as ids,

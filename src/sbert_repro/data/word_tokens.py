@@ -107,6 +107,21 @@ def penn_treebank(sentence: str) -> list[str]:
     return sentence.split()
 
 
+def moses(sentence: str) -> list[str]:
+    """Split a sentence nearly as Moses does, the way InferSent's second version does.
+
+    It splits by the Penn Treebank's rules and moves the *n* of *n't* to the verb, unless *n't* ends
+    the sentence: *do n't go* becomes *don 't go*.
+
+    Args:
+        sentence: Raw text.
+
+    Returns:
+        list[str]: Tokens.
+    """
+    return " ".join(penn_treebank(sentence)).replace(" n't ", "n 't ").split()
+
+
 TOKENISATIONS: Mapping[str, Callable[[str, Container[str]], list[str | None]]] = {
     "authors": authors,
     "senteval": senteval,

@@ -7,11 +7,15 @@ from typing import Any
 
 from torch import nn
 
+from sbert_repro.backbone.bilstm import is_bilstm
+from sbert_repro.encoders.bilstm import TrainedBiLstmEncoder
 from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
+
+Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
 
 
 def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
@@ -22,37 +26,46 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
     max_length: int | None = None,
     pooling: nn.Module | None = None,
     precision: str = "fp32",
+    engine: str = "auto",
     progress: bool = False,
-) -> TransformerEncoder | CrossEncoder:
-    """Load the model of a run; layer and pooling are those it was trained with.
+    data_root: str | None = None,
+    cache: str = ".cache",
+) -> Trained:
+    """Load the model of a run; its layer is that it was trained with.
 
     Args:
         key: The run's key.
-        runs: The folder of all runs, ``results/runs``.
+        runs: The folder of all runs.
         label: ``None``: "run KEY".
         max_length: Word pieces of a sentence; ``None``: as in training.
-        pooling: ``None``: as in training, which a cross-encoder always has.
+        pooling: ``None``: as in training, as a cross-encoder's always is.
         precision: ``fp32`` or ``bf16``.
+        engine: As of `TransformerEncoder`; a cross-encoder has only the reference.
         progress: Show a bar when the work is long.
+        data_root: Where a BiLSTM's word vectors lie.
+        cache: Folder of all caches.
 
     Returns:
-        TransformerEncoder | CrossEncoder: What the run trained; it carries the run's notes, such as
-            partial training data.
-
-    Raises:
-        UserError: If there is no finished training run of this key.
+        Trained: It carries the run's notes, such as partial training data.
     """
     record, folder = finished(key, runs)
-    encoder: TransformerEncoder | CrossEncoder
     options: dict[str, Any] = {"max_length": max_length, "precision": precision}
     options |= {"label": label or f"run {key}", "progress": progress}
-    if reads_pairs(trained_with(folder)):
-        encoder = CrossEncoder(str(folder), **options)
-    else:
-        layer = record["settings"]["encoder"]["layer"]
-        encoder = TransformerEncoder(str(folder), pooling, layer=layer, **options)
+    if is_bilstm(folder):
+        options |= {"data_root": data_root, "cache": cache}
+    elif not reads_pairs(trained_with(folder)):
+        options |= {"engine": engine, "layer": record["settings"]["encoder"]["layer"]}
+    encoder = _built(folder, pooling, options)
     encoder.notes = list(record.get("notes", []))
     return encoder
+
+
+def _built(folder: Path, pooling: nn.Module | None, options: dict[str, Any]) -> Trained:
+    if is_bilstm(folder):
+        return TrainedBiLstmEncoder(folder, pooling, **options)
+    if reads_pairs(trained_with(folder)):
+        return CrossEncoder(str(folder), **options)
+    return TransformerEncoder(str(folder), pooling, **options)
 
 
 def finished(key: str, runs: str) -> tuple[dict[str, Any], Path]:

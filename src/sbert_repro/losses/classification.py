@@ -23,6 +23,7 @@ class ClassificationLoss(Objective):
     columns: ClassVar[int] = 2
     needs: ClassVar[Needs] = "labels"
     VERSION: ClassVar[int] = 1
+    head: nn.Module
 
     def __init__(
         self,

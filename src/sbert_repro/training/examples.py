@@ -18,7 +18,6 @@ from sbert_repro.data.record import Split, dataset, read
 from sbert_repro.data.table import split_path
 from sbert_repro.data.tokens import cache_key, tokenise
 from sbert_repro.errors import UserError
-from sbert_repro.training.options import in_words
 from sbert_repro.training.validation import DevSet
 
 
@@ -81,11 +80,6 @@ def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | N
     if config.data.dev is None:
         return None, []
     record, data = dataset(config.data.dev), config.data
-    if record.kind not in ("scored_pairs", "triplets"):
-        raise UserError(
-            f"data.dev={record.name} holds {in_words(record.kind)}; use scored pairs or triplets, "
-            "such as data.dev=stsb"
-        )
     path = split_path(record, Path(config.paths.data), data.dev_split)
     if not path.exists():
         if plain(config.checkpoint) == "best_dev":
@@ -96,7 +90,8 @@ def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | N
         return None, [f"no {record.name} {data.dev_split}: trained without looking at it"]
     split = _read(config, record, data.dev_split, data.dev_limit)
     columns, notes = _word_pieces(config, record, split, tokenizer, positions)
-    return DevSet(columns, split.target, tokenizer.pad_token_id), notes
+    labelled = record.kind == "labelled_pairs"
+    return DevSet(columns, split.target, tokenizer.pad_token_id, labelled=labelled), notes
 
 
 def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) -> Split:

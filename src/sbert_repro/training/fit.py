@@ -15,8 +15,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sbert_repro.backbone.lookup import find_model
-from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
 from sbert_repro.composition import build
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
@@ -28,6 +26,8 @@ from sbert_repro.training.options import check_options
 from sbert_repro.training.order import RunOrder
 from sbert_repro.training.progress import Bar, quiet
 from sbert_repro.training.save import save_model
+from sbert_repro.training.sgd_shrink import ShrinkingSgd
+from sbert_repro.training.start import Backbone, load
 from sbert_repro.training.tracking import Tracking
 from sbert_repro.training.watch import Watch
 
@@ -78,37 +78,38 @@ def fit(
         UserError: If data or model are missing or damaged, or the loss is no number any more.
     """
     check_options(config)
-    source = parent_model or find_model(
-        config.encoder.path, Path(config.paths.models), config.encoder.revision
-    )
-    backbone, tokenizer = load(source, config.encoder.layer), load_tokenizer(source)
+    backbone, tokenizer = load(config, parent_model)
     examples = load_examples(config, tokenizer, backbone.positions)
     order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
-    module = _module(config, backbone, order.steps)
+    module = _module(config, backbone, order)
     watch = _watch(config, folder / "checkpoints", order, examples, tracking or Tracking())
     _run(config, module, order, watch, folder / "checkpoints" / LAST)
     watch.restore_best(module)
     settings = {"max_length": examples.max_length, "layer": backbone.layer, **_described(config)}
     save_model(folder / "model", backbone, tokenizer, module.pooling, module.loss, settings)
-    return FitResult(_scores(watch, examples), list(examples.notes), order.steps, watch.seconds)
+    steps = watch.ended_at or order.steps
+    return FitResult(_scores(watch, examples), list(examples.notes), steps, watch.seconds)
 
 
-def _module(config: DictConfig, backbone: TransformerBackbone, steps: int) -> SiameseModule:
+def _module(config: DictConfig, backbone: Backbone, order: RunOrder) -> SiameseModule:
     # Head and dropout draw from here on; the order of the rows has a generator of its own.
     seed_everything(config.seed, verbose=False)
     return SiameseModule(
         backbone,
         build(config.pooling),
         build(config.loss, width=backbone.width),
-        lambda trained: _drive(config, trained, steps),
+        lambda trained: _drive(config, trained, order),
         config.trainer.max_grad_norm,
     )
 
 
-def _drive(config: DictConfig, module: nn.Module, steps: int) -> tuple[Optimizer, LRScheduler]:
-    optimizer: Optimizer = build(config.optimizer).over(module.named_parameters())
+def _drive(config: DictConfig, module: nn.Module, order: RunOrder) -> tuple[Optimizer, LRScheduler]:
+    options = build(config.optimizer)
+    optimizer: Optimizer = options.over(module.named_parameters())
+    if isinstance(options, ShrinkingSgd):
+        return optimizer, options.schedule(optimizer, order.epoch_steps)
     decay = plain(config.trainer.decay)
-    return optimizer, warm_up(optimizer, config.trainer.warmup, steps, decay)
+    return optimizer, warm_up(optimizer, config.trainer.warmup, order.steps, decay)
 
 
 def _watch(

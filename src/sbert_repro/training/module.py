@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.losses.objective import Objective
+from sbert_repro.training.start import Backbone
 
 Drive = Callable[[nn.Module], tuple[Optimizer, LRScheduler]]
 
@@ -27,7 +27,7 @@ class SiameseModule(LightningModule):
 
     def __init__(
         self,
-        backbone: TransformerBackbone,
+        backbone: Backbone,
         pooling: nn.Module,
         loss: Objective,
         drive: Drive,

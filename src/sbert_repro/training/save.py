@@ -13,10 +13,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
 from sbert_repro.files import unwritable
 from sbert_repro.losses.objective import Objective
+from sbert_repro.training.start import Backbone
 
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
 _MODULES = "sentence_transformers.models"
@@ -25,7 +26,7 @@ _HEAD = "head.safetensors"
 
 def save_model(
     folder: Path,
-    backbone: TransformerBackbone,
+    backbone: Backbone,
     tokenizer: Any,
     pooling: nn.Module,
     loss: Objective,
@@ -36,7 +37,7 @@ def save_model(
     Args:
         folder: Where to; one that a killed run left is replaced.
         backbone: The trained backbone.
-        tokenizer: Its tokenizer.
+        tokenizer: Its own.
         pooling: The pooling it was trained with.
         loss: The objective; its parameters (W_t) are part of the model.
         settings: Of the training; ``max_length`` (word pieces without special tokens) is read.
@@ -48,15 +49,15 @@ def save_model(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".model.", dir=folder.parent) as beside:
             whole = Path(beside) / folder.name
-            backbone.model.save_pretrained(whole)  # type: ignore[operator]
+            backbone.save(whole)
             tokenizer.save_pretrained(whole)
-            limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
-            files = _descriptions(pooling, backbone.width, min(limit, backbone.positions))
             if loss.columns == 1:
-                # A cross-encoder gives no sentence vectors, so its folder does not say how to.
-                files, settings = {}, {**settings, "reads": "pairs"}
-            for name, content in {**files, "sbert_repro.json": settings}.items():
-                _write(whole / name, content)
+                settings = {**settings, "reads": "pairs"}
+            elif not isinstance(backbone, BiLstmBackbone):
+                # A cross-encoder has no vectors, a BiLSTM's words are not sentence-transformers'.
+                limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
+                _describe(whole, pooling, backbone.width, min(limit, backbone.positions))
+            _write(whole / "sbert_repro.json", settings)
             if loss.state_dict():
                 save_file(loss.state_dict(), whole / _HEAD)
             shutil.rmtree(folder, ignore_errors=True)
@@ -65,9 +66,10 @@ def save_model(
         raise unwritable(folder, problem) from problem
 
 
-def _descriptions(pooling: nn.Module, width: int, limit: int) -> dict[str, Any]:
+def _describe(folder: Path, pooling: nn.Module, width: int, limit: int) -> None:
+    """Write what sentence-transformers reads beside the weights."""
     modes = {f"pooling_mode_{mode}": name == pooling.name for name, mode in _MODES.items()}
-    return {
+    contents: dict[str, Any] = {
         "modules.json": [
             {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
             {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
@@ -80,6 +82,8 @@ def _descriptions(pooling: nn.Module, width: int, limit: int) -> dict[str, Any]:
             "similarity_fn_name": "cosine",
         },
     }
+    for name, content in contents.items():
+        _write(folder / name, content)
 
 
 def _write(path: Path, content: Any) -> None:

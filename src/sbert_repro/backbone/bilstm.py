@@ -1,0 +1,198 @@
+"""A bidirectional LSTM over word vectors as a giver of token states: InferSent, to compare with."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sbert_repro.batch import Tokens
+from sbert_repro.data.word_vector_files import FOLDER, find
+from sbert_repro.data.word_vectors import WordVectors
+from sbert_repro.data.word_vectors import load as load_word_vectors
+from sbert_repro.errors import UserError
+
+DESCRIPTION = "bilstm.json"
+"""Its presence tells a model folder of this backbone from one of a transformer."""
+WEIGHTS = "model.safetensors"
+
+
+class BiLstmBackbone(nn.Module):
+    """Gives the state of each word, ``[N, T, D]``: both directions side by side.
+
+    With MAX pooling this is the encoder of Conneau et al. (2017). The word vectors
+    are not trained and not saved with the weights.
+
+    Attributes:
+        VERSION: Raised by hand when the same weights would give other states.
+        width: Width ``D`` of the states, twice that of each direction.
+        layer: There is one.
+        positions: Words a sentence may have; a recurrent network has no last position.
+    """
+
+    VERSION: ClassVar[int] = 1
+    layer: ClassVar[str] = "last"
+    positions: ClassVar[int] = sys.maxsize
+    words: Tensor
+
+    def __init__(self, vectors: WordVectors, hidden: int) -> None:
+        """Make the network with random weights, drawn from torch's own generator.
+
+        Args:
+            vectors: The word vectors ``[V, E]``.
+            hidden: Width of each direction.
+
+        Raises:
+            UserError: If the width is no width.
+        """
+        super().__init__()
+        if hidden < 1:
+            raise UserError(f"encoder.hidden={hidden}: expected at least 1")
+        self.lstm = nn.LSTM(
+            vectors.values.shape[1], hidden, num_layers=1, bidirectional=True, batch_first=True
+        )
+        with warnings.catch_warnings():
+            # They are mapped from the disk for reading, and nothing here writes to them.
+            warnings.filterwarnings("ignore", message=".*not writable")
+            words = torch.from_numpy(vectors.values)
+        # Not part of the state: 2 GB in each checkpoint that never change.
+        self.register_buffer("words", words, persistent=False)
+        self.width = 2 * hidden
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Run the network over all sentences, each to its own end.
+
+        Args:
+            tokens: ``N`` sentences of up to ``T`` words, as rows of the word vectors; the row after
+                the last one stands for a vector of zeros.
+
+        Returns:
+            Tensor: States ``[N, T, D]``, 0 on padding.
+        """
+        count = len(self.words)
+        vectors = F.embedding(tokens.ids.clamp(max=count - 1), self.words)
+        vectors = vectors.masked_fill((tokens.ids >= count).unsqueeze(-1), 0)
+        # Packed, the backward direction begins at a sentence's last word, not at its padding.
+        packed = pack_padded_sequence(
+            vectors, tokens.mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        states: Tensor = pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=tokens.ids.shape[1]
+        )[0]
+        return states
+
+    def save(self, folder: Path) -> None:
+        """Write weights and shape.
+
+        Args:
+            folder: The model's folder; made when it is not there.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: w.contiguous() for name, w in self.lstm.state_dict().items()}, folder / WEIGHTS
+        )
+        shape = {"hidden": self.width // 2, "input": self.words.shape[1]}
+        (folder / DESCRIPTION).write_text(json.dumps(shape, sort_keys=True) + "\n", "utf-8")
+
+    def take(self, weights: Mapping[str, Tensor], where: Path) -> BiLstmBackbone:
+        """Put weights in the place of the random ones.
+
+        Args:
+            weights: By the names that torch's LSTM gives them.
+            where: Their file, for messages.
+
+        Returns:
+            BiLstmBackbone: This one.
+
+        Raises:
+            UserError: If they are those of another network.
+        """
+        try:
+            self.lstm.load_state_dict(dict(weights))
+        except RuntimeError as problem:
+            raise UserError(
+                f"{where}: no weights of a BiLSTM with {self.width // 2} units over vectors of "
+                f"{self.words.shape[1]} numbers ({' '.join(str(problem).split())[:200]})"
+            ) from problem
+        return self
+
+
+def fresh(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbone:
+    """Make a backbone with random weights.
+
+    Args:
+        vectors: The word vectors.
+        hidden: Width of each direction.
+        seed: Equal seeds give equal weights, whatever was drawn before.
+
+    Returns:
+        BiLstmBackbone: On the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BiLstmBackbone(vectors, hidden)
+
+
+def is_bilstm(folder: Path) -> bool:
+    """Tell a model folder of this backbone.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        bool: Whether `BiLstmBackbone.save` wrote it.
+    """
+    return (folder / DESCRIPTION).is_file()
+
+
+def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
+    """Load a backbone that was trained here, in evaluation mode.
+
+    Args:
+        folder: A model folder.
+        vectors: The word vectors it was trained with.
+
+    Returns:
+        BiLstmBackbone: On the CPU.
+
+    Raises:
+        UserError: If a file is missing or damaged.
+    """
+    try:
+        hidden = int(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["hidden"])
+        weights = load_file(folder / WEIGHTS)
+    except Exception as problem:  # safetensors and json each have their own kinds
+        raise UserError(
+            f"{folder}: no loadable BiLSTM ({type(problem).__name__}: {problem}); train it again"
+        ) from problem
+    return fresh(vectors, hidden, seed=0).take(weights, folder / WEIGHTS).eval()
+
+
+def word_vectors(
+    path: str, data_root: str | Path | None, cache: str | Path, progress: bool
+) -> WordVectors:
+    """Open the word vectors that an option names.
+
+    Args:
+        path: A file, or its name in ``<data_root>/word_vectors``.
+        data_root: The data root.
+        cache: Folder of all caches.
+        progress: Draw a bar when the file is met for the first time.
+
+    Returns:
+        WordVectors: All words of the file.
+
+    Raises:
+        UserError: If there is no such file, or it is damaged.
+    """
+    folders = [] if data_root is None else [Path(data_root) / FOLDER]
+    return load_word_vectors(find(path, folders), Path(cache), progress=progress)
