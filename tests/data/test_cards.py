@@ -1,0 +1,46 @@
+"""docs/data.md is what the records say, and says all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sbert_repro.data.cards import page
+from sbert_repro.data.record import dataset, names
+from sbert_repro.data.word_vector_files import PUBLISHED
+
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "data.md"
+
+
+@pytest.fixture(scope="module")
+def cards():
+    sections = page().split("\n## ")[1:]
+    return {section.partition("\n")[0]: section for section in sections}
+
+
+def test_the_committed_page_is_what_the_records_give():
+    found = COMMITTED.read_text(encoding="utf-8")
+    assert found == page(), "run: python scripts/data_cards.py"
+
+
+def test_every_data_set_has_a_card_and_nothing_else_has(cards):
+    assert list(cards) == [*names(), "word_vectors"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_card_holds_every_fact_of_its_record(cards, name):
+    record, card = dataset(name), cards[name]
+    facts = [record.title, record.unit, record.licence, record.citation, record.note]
+    facts += [f"{rows:,}" for rows in record.splits.values()]
+    facts += [*record.splits, *record.columns, *(record.labels or ()), *record.topics]
+    for source in record.sources:
+        facts += [source.place, source.part, source.split, *source.subsets]
+        facts += [x for x in (source.revision, source.archive, source.config, source.sha256) if x]
+    assert not [fact for fact in facts if fact not in card]
+
+
+def test_the_vectors_card_holds_every_published_file(cards):
+    for one in PUBLISHED:
+        for fact in (one.name, one.url, one.licence, one.citation, one.note):
+            assert fact in cards["word_vectors"]
