@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from sbert_repro.backbone.lookup import find_model
-from sbert_repro.encoders.folder import describe
+from sbert_repro.encoders.folder import Described, describe
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 
@@ -21,6 +21,7 @@ def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.
     max_length: int | None = None,
     models_root: str | Path | None = None,
     precision: str = "fp32",
+    engine: str = "auto",
     progress: bool = False,
 ) -> TransformerEncoder:
     """Load a released model; pooling, layer and length are those that its folder names.
@@ -32,7 +33,8 @@ def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.
         revision: On the Hub.
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
         models_root: Folder of models.
-        precision: ``fp32`` or ``bf16`` (matrix products only).
+        precision: ``fp32`` or ``bf16``.
+        engine: ``packed``, ``reference`` or ``auto``.
         progress: Show a bar when the work is long.
 
     Returns:
@@ -42,6 +44,20 @@ def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.
         UserError: If the folder does not say its pooling, or has parts that are not known here.
     """
     folder = find_model(path, None if models_root is None else Path(models_root), revision)
+    said = _described(folder, path, pooling)
+    return TransformerEncoder(
+        str(folder),
+        label=label or Path(path).name,
+        layer=said.layer or "last",
+        max_length=max_length,
+        precision=precision,
+        engine=engine,
+        progress=progress,
+    )
+
+
+def _described(folder: Path, path: str, pooling: nn.Module | None) -> Described:
+    """Read what a folder says about itself, which has to be all that is known of its pooling."""
     said = describe(folder)
     advice = f"use encoder=transformer encoder.path={path} pooling=mean, max or cls"
     if pooling is not None:
@@ -50,17 +66,7 @@ def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.
             f"{folder} names; leave it out, or {advice}"
         )
     if said.pooling is None:
-        lacks = "names no Pooling module" if _modules(folder) else "has no modules.json"
+        known = (folder / "modules.json").is_file()
+        lacks = "names no Pooling module" if known else "has no modules.json"
         raise UserError(f"{folder} {lacks}, so nothing says how it pools: {advice}")
-    return TransformerEncoder(
-        str(folder),
-        label=label or Path(path).name,
-        layer=said.layer or "last",
-        max_length=max_length,
-        precision=precision,
-        progress=progress,
-    )
-
-
-def _modules(folder: Path) -> bool:
-    return (folder / "modules.json").is_file()
+    return said
