@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -44,15 +45,11 @@ def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.
         UserError: If the folder does not say its pooling, or has parts that are not known here.
     """
     folder = find_model(path, None if models_root is None else Path(models_root), revision)
-    said = _described(folder, path, pooling)
+    layer = _described(folder, path, pooling).layer or "last"
+    options: dict[str, Any] = {"precision": precision, "engine": engine, "progress": progress}
+    name = label or Path(path).name
     return TransformerEncoder(
-        str(folder),
-        label=label or Path(path).name,
-        layer=said.layer or "last",
-        max_length=max_length,
-        precision=precision,
-        engine=engine,
-        progress=progress,
+        str(folder), label=name, layer=layer, max_length=max_length, **options
     )
 
 
