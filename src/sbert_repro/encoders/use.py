@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -161,6 +162,8 @@ def _from_hub(address: str) -> Path:
 def _tensorflow() -> Any:
     # Read when TensorFlow is imported; its greetings would stand between our lines.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return importlib.import_module("tensorflow")
 
 
