@@ -18,7 +18,7 @@ BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.buil
 BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
-.PHONY: help setup demo test lint lock data verify-data verify-released reproduce-all clean
+.PHONY: help setup demo test test-faults lint lock data verify-data verify-released reproduce-all clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -50,6 +50,9 @@ demo: setup  ## every table on made-up data with a tiny model, in minutes, witho
 
 test: setup  ## the tests: no network, no GPU
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -n 2 $(ARGS)
+
+test-faults: setup  ## tables killed, crowded and cut off from the network: the long form, many minutes
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -m faults tests/faults $(ARGS)
 
 lint: setup  ## style, types, docstrings, spelling
 	@$(RUN) -m ruff check .

@@ -25,6 +25,30 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sbert_repro.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path):
+    path = tmp_path / "table.csv"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.read_text() == "half"
+    with replacing(path) as living:
+        living.write_text("mine")
+        assert not left.exists()
+        atomic_write(path, "other")
+        assert living.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text() == "mine"
+
+
 def test_a_full_device_is_one_line_and_nothing_half_written(tmp_path):
     """A real full file system: 64 KiB of tmpfs, in a mount namespace of its own."""
     script = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import os
 import tempfile
@@ -42,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends well.
 
     A reader sees the old file or the new one, never half of one; when the block fails nothing of it
-    is left.
+    is left, and what a killed process left of this file is removed.
 
     Args:
         path: The file to write.
@@ -55,12 +57,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
     except OSError as problem:
         raise unwritable(path, problem) from problem
     temporary = Path(name)
     try:
+        _lock(handle)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -69,7 +72,26 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as problem:
         raise unwritable(path, problem) from problem
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file that is being written; the kernel frees it when the writer dies, however."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody holds it, or the file system knows no locks
+        return False
+    return True
+
+
+def _forget_dead(path: Path) -> None:
+    """Remove what was written for ``path`` by processes that did not live to put it in place."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        # Between its making and its lock a file of a living process is empty, so that one stays.
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            if os.fstat(file.fileno()).st_size and _lock(file.fileno()):
+                left.unlink(missing_ok=True)
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:

@@ -152,7 +152,9 @@ class Ledger:
         temporary: Path | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("wb", dir=folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                "wb", prefix=".record.", dir=folder, delete=False
+            ) as file:
                 temporary = Path(file.name)
                 file.write(f"{text}\n".encode())
                 file.flush()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -15,6 +17,23 @@ from sbert_repro.errors import UserError
 from sbert_repro.files import replacing
 
 LAST = "last.ckpt"
+
+
+@contextlib.contextmanager
+def as_system_errors() -> Iterator[None]:
+    """Turn what torch and safetensors raise when a disk is full into what the system raises.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: In the place of theirs.
+    """
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as problem:
+        line = " ".join(str(problem).split())
+        raise OSError(f"{line}; is the disk full?") from problem
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -33,7 +52,7 @@ class WholeFiles(TorchCheckpointIO):
             path: Where to.
             storage_options: Not used.
         """
-        with replacing(Path(path)) as temporary:
+        with replacing(Path(path)) as temporary, as_system_errors():
             torch.save(checkpoint, temporary)
 
     def load_checkpoint(
@@ -91,7 +110,7 @@ class BestWeights:
             step: Its step.
         """
         weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
-        with replacing(self._path(step)) as temporary:
+        with replacing(self._path(step)) as temporary, as_system_errors():
             save_file(weights, temporary)
 
     def forget_others(self, step: int | None) -> None:

@@ -19,6 +19,7 @@ from sbert_repro.data.record import dataset
 from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
 from sbert_repro.files import atomic_write, sha256_of
+from sbert_repro.fresh import forget_temporaries
 from sbert_repro.ledger import Ledger
 from sbert_repro.training import divergence, metrics, start, tracking
 from sbert_repro.training import fit as fitting
@@ -234,5 +235,7 @@ def _claim(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
             f"{folder} was begun with other settings ({len(there)} characters in settings.json, "
             f"{len(mine)} now): remove the folder, or choose another paths.results"
         )
+    # Of a process that was killed while it wrote one: the run's lock is ours.
+    forget_temporaries(folder, ".model.*", ".record.*", "checkpoints/.*")
     atomic_write(path, mine + "\n")
     atomic_write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))

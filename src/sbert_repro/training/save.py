@@ -17,6 +17,7 @@ from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
 from sbert_repro.files import unwritable
 from sbert_repro.losses.objective import Objective
+from sbert_repro.training.checkpoints import as_system_errors
 from sbert_repro.training.start import Backbone
 
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
@@ -47,7 +48,8 @@ def save_model(
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".model.", dir=folder.parent) as beside:
+        beside_it = tempfile.TemporaryDirectory(prefix=".model.", dir=folder.parent)
+        with beside_it as beside, as_system_errors():
             whole = Path(beside) / folder.name
             backbone.save(whole)
             tokenizer.save_pretrained(whole)
