@@ -10,11 +10,15 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from sbert_repro.tables.spec import Table
 
 FAILED = 1
 _PAGE = 160
@@ -50,6 +54,36 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PAGE)
 
 
+def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
+    """Time the rows of a table side by side, or show which can be timed here.
+
+    Args:
+        table: The table.
+        profile: Name of the profile.
+        changes: Options of configs/speed.yaml.
+        dry: Only show.
+    """
+    from sbert_repro.composition import prepare
+    from sbert_repro.evaluation.speed import record, rows
+    from sbert_repro.tables.timed import TimedSheet, write
+
+    config = record.composed(profile, changes)
+    prepare(config)
+    record.quiet()
+    words = {row.name: row.overrides for row in table.rows}
+    if dry:
+        line = rows.lineup(words, config)
+        for name in words:
+            print(f"{name}: {line.reasons.get(name, 'can be timed here')}")
+        return
+    found = record.timed_rows(words, config)
+    kept = tuple(change for change in changes if not change.startswith(("again=", "paths.")))
+    sheet = TimedSheet(table, profile, config.profile.banner, found, kept)
+    written = write(sheet, Path(config.paths.results) / profile)
+    print(written[1].read_text(encoding="utf-8"))
+    sys.stdout.write(f"written: {written[1]}\n")
+
+
 def main() -> None:
     """Plan, then show the plan or do what is missing; status 1 when a row failed."""
     own, changes, dry = arguments(sys.argv[1:])
@@ -63,6 +97,9 @@ def main() -> None:
     from sbert_repro.tables.assemble import sheet
 
     table = spec.load(own["table"])
+    if table.timed:
+        timed(table, own["profile"], changes, dry)
+        return
     start = launch.launcher(own["launcher"])
     asked = request.Request(own["profile"], tuple(changes))
     base = request.check(asked)

@@ -13,7 +13,7 @@ from sbert_repro.errors import UserError
 
 TABLES = CONFIG_DIR / "tables"
 
-_TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "columns", "rows"}
+_TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "timed", "columns", "rows"}
 _COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of"}
 _ROW_KEYS = {"name", "section", "train", "encoder", "quoted", "parts", "paper", "paper_sd", "note"}
 _PARTS = ("folds", "topics")
@@ -53,6 +53,7 @@ class Row:
         paper: The paper's number by column; a column that is missing here has no cell.
         paper_sd: The paper's ± by column, where it prints one.
         note: What has to be known about the paper's row.
+        instead_of: The paper's encoder where a profile trains another one in its place, else "".
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     paper: dict[str, float]
     paper_sd: dict[str, float]
     note: str
+    instead_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Table:
         seeds: Runs of each trained cell.
         columns: In the paper's order.
         rows: In the paper's order.
+        timed: Whether its rows are timed side by side, in place of each being scored.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Table:
     seeds: int
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    timed: bool = False
 
     def column(self, name: str) -> Column:
         """The column of this name (a KeyError is a bug: `load` has checked all names)."""
@@ -153,6 +157,7 @@ def _table(name: str, content: dict[str, Any]) -> Table:
         seeds=int(content["seeds"]),
         columns=columns,
         rows=rows,
+        timed=bool(content.get("timed", False)),
     )
 
 

@@ -1,0 +1,132 @@
+"""Speeds through the ledger: a record names its machine, and is found again only there."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from omegaconf import DictConfig
+
+from sbert_repro.composition import compose
+from sbert_repro.config import run_key
+from sbert_repro.errors import UserError
+from sbert_repro.evaluation.speed.options import SpeedConfig
+from sbert_repro.evaluation.speed.rows import lineup, measured
+from sbert_repro.ledger import Ledger
+from sbert_repro.provenance import hardware, versions
+
+KIND = "speed"
+SCHEMA = SpeedConfig
+"""Imported for its name in Hydra's store, which ``configs/speed.yaml`` starts from."""
+VERSION = 1
+"""Raised when something else is measured under the same settings."""
+Record = dict[str, Any]
+
+
+def composed(profile: str, changes: Sequence[str]) -> DictConfig:
+    """Compose the options of a measurement.
+
+    Args:
+        profile: Name of the profile.
+        changes: Options of ``configs/speed.yaml`` as typed.
+
+    Returns:
+        DictConfig: Checked.
+
+    Raises:
+        UserError: If an option does not exist or is out of range.
+    """
+    # The demo's are few, so that it takes seconds.
+    few = ["sentences=64", "repeats=5"] if profile == "demo" else []
+    config = compose([f"profile={profile}", *few, *changes], "speed")
+    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1)):
+        if config[name] < least:
+            raise UserError(f"{name}={config[name]}: expected {least} or more")
+    return config
+
+
+def quiet() -> None:
+    """Keep encoders from saying with every repeat what they say of every text."""
+    logging.getLogger("sbert_repro.encoders").setLevel(logging.WARNING)
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def timed_rows(rows: Mapping[str, Sequence[str]], config: DictConfig) -> Record:
+    """Time encoders side by side, or find that in the ledger.
+
+    Args:
+        rows: Name → options, as for ``scripts/evaluate.py``.
+        config: Composed options of ``configs/speed.yaml``.
+
+    Returns:
+        Record: ``record["scores"]`` is what `measured` gives.
+
+    Raises:
+        UserError: If the sentences are not there.
+    """
+    line = lineup(rows, config)
+    settings = {
+        "rows": {name: dict(one.encoder.identity) for name, one in line.works.items()},
+        "options": {name: list(words) for name, words in rows.items()},
+        "texts": hashlib.sha256("\0".join(line.texts).encode()).hexdigest(),
+        "batch_size": int(config.batch_size),
+    }
+    return kept(settings, config, lambda: measured(line, int(config.repeats)))
+
+
+def kept(settings: Mapping[str, Any], config: DictConfig, measure: Callable[[], Any]) -> Record:
+    """Give the last record of this machine; measure where there is none, or where asked again.
+
+    A time is no reproducible number, so what it depends on includes the machine, the threads and
+    the libraries; the measurements of one machine are counted, and none takes another's place.
+
+    Args:
+        settings: What is measured.
+        config: Composed options; ``again``, ``repeats`` and ``paths`` are read.
+        measure: Gives the figures.
+
+    Returns:
+        Record: Of the ledger.
+    """
+    ledger = Ledger(Path(config.paths.results) / "runs")
+    whole = {
+        **settings,
+        "version": VERSION,
+        "repeats": int(config.repeats),
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+    number, last = 1, None
+    while (found := ledger.get(run_key(KIND, {**whole, "number": number}))) is not None:
+        number, last = number + 1, found
+    if last is not None and not config.again:
+        return last
+    settings = {**whole, "number": number}
+    key = run_key(KIND, settings)
+    with ledger.lock(key):
+        if (found := ledger.get(key)) is not None:
+            return found
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        scores = measure()
+        return ledger.put(
+            key,
+            {
+                "kind": KIND,
+                "settings": settings,
+                "scores": scores,
+                "seed": None,
+                "notes": list(scores["notes"]),
+                "wall_seconds": round(time.monotonic() - clock, 3),
+                "started": started,
+            },
+        )

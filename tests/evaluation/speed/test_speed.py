@@ -1,0 +1,170 @@
+"""What is timed, how often, and what stands in the files; never how fast it was."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig
+
+from sbert_repro.backbone.random_bert import Size
+from sbert_repro.encoders.padded import PaddedEncoder
+from sbert_repro.encoders.peer import PeerEncoder
+from sbert_repro.encoders.transformer import TransformerEncoder
+from sbert_repro.errors import UserError
+from sbert_repro.evaluation.speed import ceiling, record, shapes
+from sbert_repro.evaluation.speed.timing import interleaved
+from sbert_repro.tables import spec
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXTS = ["the man plays guitar", "a dog", "two birds eats and sings in the park", "a dog", "one"]
+
+
+def test_repeats_are_taken_in_turns_after_the_warm_up():
+    done = []
+    found = interleaved({n: lambda n=n: done.append(n) for n in "ab"}, repeats=3, warm_up=2)
+    assert "".join(done) == "aabb" + "ababab"
+    assert {len(timing.seconds) for timing in found.values()} == {3}
+    low, high = found["a"].ends
+    assert 0 <= low <= found["a"].median <= high
+
+
+@pytest.mark.parametrize("order", ["given", "characters"])
+def test_the_authors_way_gives_our_vectors(tiny_bert, order):
+    ours = TransformerEncoder(str(tiny_bert), engine="reference").encode(TEXTS)
+    theirs = PaddedEncoder(str(tiny_bert), order=order, batch_size=2).encode(TEXTS)
+    assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+def test_smart_batching_sorts_by_characters(tiny_bert, monkeypatch):
+    encoder, seen = PaddedEncoder(str(tiny_bert), order="characters", batch_size=2), []
+    embed = encoder._embed
+    monkeypatch.setattr(encoder, "_embed", lambda texts: (seen.append(texts), embed(texts))[1])
+    encoder.encode(TEXTS)
+    assert seen == [["one", "a dog"], ["a dog", TEXTS[0]], [TEXTS[2]]]
+
+
+def test_the_peer_gives_our_vectors(tiny_bert):
+    pytest.importorskip("sentence_transformers")
+    ours = TransformerEncoder(str(tiny_bert), engine="reference").encode(TEXTS)
+    assert PeerEncoder(str(tiny_bert)).encode(TEXTS) == pytest.approx(ours, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: PaddedEncoder(path, order="words"), "expected an order of given, characters"),
+        (lambda path: PaddedEncoder(path, batch_size=0), "batch_size=0"),
+        (lambda path: PeerEncoder(path, backend="tensorflow"), "one of torch, onnx"),
+    ],
+)
+def test_wrong_options_are_one_line(tiny_bert, make, says):
+    with pytest.raises(UserError, match=says):
+        make(str(tiny_bert))
+
+
+def test_useful_arithmetic_is_that_of_a_count_by_hand():
+    shape = ceiling.Shape(layers=2, width=4, intermediate=6)
+    # A word piece: Q, K, V and output are 4 maps of 4 x 4, the FFN two of 4 x 6; a sentence of n
+    # adds n x n scores and as many sums of values, 4 wide each.
+    linear = 2 * (4 * 16 + 2 * 24)
+    by_hand = 2 * ((3 + 5) * linear + 2 * 2 * 4 * (9 + 25))
+    assert shape.flops(np.array([3, 5])) == by_hand
+
+
+def test_the_ceiling_counts_what_it_multiplies(monkeypatch):
+    multiplied = []
+    real = torch.ops.mkldnn._linear_pointwise
+
+    def counted(given, weight, *rest):
+        made = real(given, weight, *rest)
+        multiplied.append(2 * given.shape[0] * given.shape[1] * made.shape[1])
+        return made
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
+    work, flops = ceiling.product_work(ceiling.Shape(1, 32, 64), "fp32")
+    work()
+    assert sum(multiplied) == flops
+
+
+def test_a_stand_in_has_the_published_shape_and_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setitem(shapes.SIZES, shapes.BASE, Size(2, 32, 4, 48, positions=40))
+    made = [
+        shapes.timed_model(shapes.BASE, tmp_path / "m", tmp_path / "c", TEXTS, download=False)
+        for _ in range(2)
+    ]
+    assert made[0] == made[1]
+    folder, notes = made[0]
+    config = AutoConfig.from_pretrained(folder)
+    assert (config.num_hidden_layers, config.hidden_size, config.intermediate_size) == (2, 32, 48)
+    assert "random weights" in notes[0] and "2 layers, 32 wide" in notes[0]
+    real = tmp_path / "m" / "bert-base-uncased"
+    folder.rename(real) if real.parent.mkdir() is None else None
+    found = shapes.timed_model(shapes.BASE, tmp_path / "m", tmp_path / "c", TEXTS, download=False)
+    assert found == (real, [])
+
+
+def test_what_bert_base_stands_for():
+    size = shapes.SIZES[shapes.BASE]
+    assert (size.layers, size.width, size.heads, size.intermediate) == (12, 768, 12, 3072)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("repeats=0", "repeats=0: expected 1"), ("sentences=1", "expected 2 or more")],
+)
+def test_numbers_that_measure_nothing_are_refused(word, says):
+    with pytest.raises(UserError, match=says):
+        record.composed("demo", [word])
+
+
+def test_a_speed_is_kept_by_machine_and_measured_again_when_asked(tmp_path, monkeypatch):
+    def at(*words):
+        return record.composed("demo", [f"paths.results={tmp_path}", *words])
+
+    counted = iter(range(9))
+
+    def figures():
+        return {"notes": [], "rows": {}, "number": next(counted)}
+
+    first = record.kept({"what": 1}, at(), figures)
+    assert record.kept({"what": 1}, at(), figures) == first
+    assert {"cpu", "cores"} <= set(first["settings"]["hardware"]) and first["kind"] == "speed"
+    again = record.kept({"what": 1}, at("again=true"), figures)
+    assert again["scores"]["number"] == 1 and again["key"] != first["key"]
+    assert record.kept({"what": 1}, at(), figures) == again
+    monkeypatch.setattr(record, "hardware", lambda: {"cpu": "another", "cores": 1})
+    assert record.kept({"what": 1}, at(), figures)["scores"]["number"] == 2
+
+
+def test_table_7_from_end_to_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["table=7", "profile=demo", "repeats=2", "sentences=6"]
+    monkeypatch.setattr(sys, "argv", ["table.py", *words])
+    runpy.run_path(str(ROOT / "scripts" / "table.py"), run_name="__main__")
+    assert "written: results/demo/table_7.md" in capsys.readouterr().out
+    lines = list(csv.DictReader(Path("results/demo/table_7.csv").open(encoding="utf-8")))
+    table = spec.load("7")
+    assert [(c["row"], c["column"]) for c in lines] == [
+        (row.name, column.name) for row in table.rows for column in table.columns
+    ]
+    by_row = {c["row"]: c for c in lines if c["column"] == ("GPU" if torch.cuda.is_available() else "CPU")}  # fmt: skip  # noqa: E501
+    done = by_row["SBERT-base - smart batching"]
+    low, ours, high = (float(done[name]) for name in ("ci_low", "ours", "ci_high"))
+    assert low <= ours <= high and done["n"] == "2" and done["verdict"] == "other machine"
+    assert float(done["paper"]) in (83, 2042)
+    absent = by_row["sentence-transformers, ONNX"]
+    assert absent["ours"] or "not installed" in absent["note"]
+    text = Path("results/demo/table_7.md").read_text(encoding="utf-8")
+    assert "DEMO" in text and "threads" in text and "product ceiling in bf16" in text
+    stored = Path("results/runs") / done["run_keys"] / "record.json"
+    assert len(json.loads(stored.read_text())["scores"]["rows"]["SBERT-base"]["seconds"]) == 2
+    first = Path("results/demo/table_7.csv").read_bytes()
+    runpy.run_path(str(ROOT / "scripts" / "table.py"), run_name="__main__")
+    assert Path("results/demo/table_7.csv").read_bytes() == first
