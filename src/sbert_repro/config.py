@@ -155,6 +155,7 @@ class _EncoderConfig:
     prepare: list[Any] = field(default_factory=list)
     output: str | None = None
     precision: Precision = Precision.fp32
+    engine: str = "auto"
     progress: bool = True
 
 
@@ -188,9 +189,8 @@ def _find(variable: str, folder: str) -> str:
     """Name a root: the environment's, else ``folder`` here, else ``../shared/folder`` if it is."""
     import os  # the environment is read when an option is resolved, never when this is imported
 
-    named = os.environ.get(variable)
-    shared = Path("..") / "shared" / folder
-    return named or (str(shared) if shared.is_dir() and not Path(folder).is_dir() else folder)
+    here = Path(folder).is_dir() or not (shared := Path("..") / "shared" / folder).is_dir()
+    return os.environ.get(variable) or (folder if here else str(shared))
 
 
 def _test_part(data: str, split: str) -> list[str]:

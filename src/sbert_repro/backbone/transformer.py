@@ -7,14 +7,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import transformers
 from torch import Tensor, nn
 
+from sbert_repro.backbone.fused import FusedNetwork, covers
 from sbert_repro.backbone.lookup import weights_folder
-from sbert_repro.backbone.packing import ATTENTION, pack, unpack
+from sbert_repro.backbone.packing import ATTENTION, Packing, pack, unpack
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
 
@@ -31,6 +32,7 @@ second-to-last layer. First-last means layer 1 and the last; taking the embeddin
 first is a known mistake of others, kept under its own name to compare with their numbers.
 """
 
+_log = logging.getLogger(__name__)
 _POOLER = ("pooler.", "embeddings.position_ids")
 
 
@@ -60,6 +62,7 @@ class TransformerBackbone(nn.Module):
             raise UserError(f"encoder.layer={layer} is unknown: use {', '.join(LAYERS)}")
         self.model, self.layer = model, layer
         self.width = int(self._config.hidden_size)
+        self._fused: FusedNetwork | Literal[False] | None = None
 
     @property
     def _config(self) -> Any:
@@ -91,6 +94,8 @@ class TransformerBackbone(nn.Module):
             )
         # One attention call a group of equal length pays on a CPU; a GPU would wait for launches.
         packing = pack(tokens)
+        if self._is_fused():
+            return unpack(self._fused_states(packing), packing, tokens)
         states = self._chosen(
             input_ids=packing.ids,
             token_type_ids=packing.types,
@@ -106,6 +111,26 @@ class TransformerBackbone(nn.Module):
             folder: The model's folder; made when it is not there.
         """
         self.model.save_pretrained(folder)  # type: ignore[operator]
+
+    def _is_fused(self) -> bool:
+        """Whether this is a training step in bf16, of a network that has a faster way."""
+        half = (
+            torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        )
+        if not half or not torch.is_grad_enabled():
+            return False
+        if self._fused is None:
+            self._fused = FusedNetwork(self.model) if covers(self.model) else False
+            if self._fused is False:
+                _log.info("%s trains in bf16 by autocast", type(self.model).__name__)
+        return self._fused is not False
+
+    def _fused_states(self, packing: Packing) -> Tensor:
+        assert isinstance(self._fused, FusedNetwork)
+        every = self._fused.states(packing, self._first_position)
+        if self.layer == "last":
+            return every[-1]
+        return torch.stack([every[i].float() for i in LAYERS[self.layer]]).mean(0)
 
     def _chosen(self, **inputs: Any) -> Tensor:
         """Run the network and give the states of the chosen layers."""
@@ -157,6 +182,13 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
             f"{place}: {len(missing)} weights are not in the file, {missing[0]} among them; it is "
             "truncated or of another architecture: copy or download it again"
         )
+    for name, weight in model.named_parameters():
+        # The sum of finite weights is finite, and needs no memory.
+        if not bool(weight.detach().sum(dtype=torch.float64).isfinite()):
+            raise UserError(
+                f"{place}: the weight {name} holds NaN or infinite numbers, so every vector would "
+                "too; train again or copy the model again"
+            )
     return TransformerBackbone(model, layer).eval()
 
 

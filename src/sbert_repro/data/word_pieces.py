@@ -52,7 +52,8 @@ class WordPieces:
             list[np.ndarray]: ``N`` arrays ``[T]``, int32, special tokens included, unpadded.
         """
         rows = []
-        for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
+        whole = [text if text.isascii() else _without_surrogates(text) for text in texts]
+        for encoding in self._tokenizer.encode_batch_fast(whole, add_special_tokens=False):
             ids = encoding.ids
             self.truncated += len(ids) > self.max_length
             self.empty += not ids
@@ -69,6 +70,15 @@ class WordPieces:
         if self.truncated:
             counts = f"{self.truncated:,} of {texts:,}"
             _log.info("%s sentences were cut to %s word pieces", counts, self.max_length)
+
+
+def _without_surrogates(text: str) -> str:
+    """Replace halves of UTF-16 pairs, which are no characters, by U+FFFD; join whole pairs."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def identity(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -142,6 +142,7 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
     """
     options: dict[str, Any] = {
         "precision": plain(config.get("precision")) or "fp32",
+        "engine": config.get("engine") or "auto",
         "progress": config.trainer.progress if "trainer" in config else config.progress,
     }
     if run is not None:
