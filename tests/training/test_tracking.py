@@ -1,6 +1,9 @@
 """W&B: which mode, no secrets, and that its failures never stop a run."""
 
 import logging
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -18,6 +21,11 @@ def nobody(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return monkeypatch
+
+
+@pytest.fixture(autouse=True)
+def server_not_asked_yet(monkeypatch):
+    monkeypatch.setattr(tracking, "_away", [])
 
 
 def config_in(folder, chosen="offline"):
@@ -90,6 +98,21 @@ def test_init_that_raises_is_one_line_an_attempt_and_no_run(monkeypatch, tmp_pat
     ]
 
 
+def test_a_server_that_is_away_is_waited_for_once_a_process(monkeypatch, tmp_path):
+    asked = []
+
+    def init(**options):
+        asked.append(options["mode"])
+        if options["mode"] == "online":
+            raise ConnectionError("no server")
+        return SimpleNamespace(id=options["id"])
+
+    monkeypatch.setattr("wandb.init", init)
+    assert start(config_in(tmp_path, "online"), "first", {}).id == "first"
+    assert start(config_in(tmp_path, "online"), "second", {}).id == "second"
+    assert asked == ["online", "offline", "offline"]
+
+
 @pytest.mark.parametrize("method", ["log", "summary", "log_table", "finish"])
 def test_a_failure_midway_is_said_once_and_the_run_goes_on(method, caplog):
     def fail(*_, **__):
@@ -126,6 +149,37 @@ def test_an_offline_run_writes_curves_and_no_secret(monkeypatch, tmp_path):
     assert b"seed" in content
     assert b"a" * 40 not in content
     assert b"b" * 30 not in content
+
+
+AWAY = """
+import sys
+from omegaconf import OmegaConf
+from sbert_repro.training import tracking
+tracking._SPARSE["init_timeout"] = 2.0
+where = {"wandb": {"project": "p", "mode": "auto"}, "paths": {"results": sys.argv[1]}}
+run = tracking.start(OmegaConf.create(where), "0123456789abcdef", {"seed": 3})
+run.log({"loss": 0.5}, 1)
+run.finish()
+print("run", run.id)
+"""
+
+
+def test_nobody_at_the_servers_place_is_an_offline_run(tmp_path):
+    """The real client in a process of its own, which asks a port that nobody listens on."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    environment |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    environment["HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "run 0123456789abcdef\n", done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("W&B")]
+    assert len(said) == 1 and said[0].startswith("W&B did not start (online): ")
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_settings_that_wandb_knows():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sbert_repro.errors import UserError
 from sbert_repro.files import folder_sha256
+from sbert_repro.retries import retried
 
 _NEEDED = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model"]
 _CONTENT = (
@@ -57,17 +58,18 @@ def _from_hub(name: str, revision: str | None) -> Path | str:
     """Give the cached or downloaded snapshot, or in few words why there is none."""
     from huggingface_hub import snapshot_download
 
+    def get(local: bool) -> Path:
+        return Path(
+            snapshot_download(
+                repo_id=name, revision=revision, allow_patterns=_NEEDED, local_files_only=local
+            )
+        )
+
     problem = ""
     for local in (True, False):
         try:
-            folder = Path(
-                snapshot_download(
-                    repo_id=name,
-                    revision=revision,
-                    allow_patterns=_NEEDED,
-                    local_files_only=local,
-                )
-            )
+            # What is in the cache needs no network, and is asked for first.
+            folder = get(True) if local else retried(lambda: get(False), name)
         except Exception as error:  # the client raises a dozen kinds; all of them mean "not there"
             problem = type(error).__name__
             continue

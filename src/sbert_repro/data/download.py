@@ -26,6 +26,7 @@ from sbert_repro.data.rows import hub_rows, line_rows, sts_rows, tsv_rows
 from sbert_repro.data.table import check, split_path
 from sbert_repro.errors import UserError
 from sbert_repro.files import atomic_write, replacing, sha256_of
+from sbert_repro.retries import retried
 
 SOURCE_FILE = "SOURCE.json"
 _DOWNLOADS = ".downloads"
@@ -129,7 +130,8 @@ def _pinned(source: Source) -> Source:
     from huggingface_hub import HfApi
 
     try:
-        return replace(source, revision=HfApi().dataset_info(source.place).sha)
+        about = retried(lambda: HfApi().dataset_info(source.place), source.place)
+        return replace(source, revision=about.sha)
     # The Hub's client raises its own, its HTTP library's and the system's errors.
     except Exception as problem:
         raise unreachable(source.place, problem) from problem

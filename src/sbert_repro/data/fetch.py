@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from sbert_repro.errors import UserError
 from sbert_repro.files import replacing, sha256_of
+from sbert_repro.retries import retried
 
 _CHUNK = 1 << 20
 _SECONDS = 60
@@ -51,7 +52,7 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
             raise UserError(f"cannot download {url}: expected http(s)://")
         with replacing(target) as temporary:
             try:
-                _stream(url, temporary)
+                retried(lambda: _stream(url, temporary), url)
             # What can go wrong is open-ended: name look-up, proxies, certificates, HTTP status.
             except Exception as problem:
                 raise unreachable(url, problem) from problem

@@ -20,6 +20,9 @@ from sbert_repro.config import plain
 
 _log = logging.getLogger(__name__)
 _SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|auth", re.IGNORECASE)
+_away: list[bool] = []
+"""Whether the server did not answer this process, which then no longer waits for it: a table would
+wait once a run. The client itself tries again, a little later each time, until `init_timeout`."""
 _SPARSE: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -112,12 +115,27 @@ def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking
     chosen = mode(plain(config.wandb.mode))
     if chosen == "disabled":
         return Tracking()
+    if chosen == "online" and _away:
+        chosen = "offline"
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
             return Tracking(_init(config, key, settings, attempt))
         except Exception as problem:  # whatever it is, training goes on
             _log.warning("W&B did not start (%s): %s", attempt, _line(problem))
+            _forget_attempt()
+            if attempt == "online":
+                _away.append(True)
     return Tracking()
+
+
+def _forget_attempt() -> None:
+    """End W&B's own process: in it the run's id would count as taken, and the next attempt fail."""
+    import wandb
+
+    try:
+        wandb.teardown()
+    except Exception as problem:  # as above
+        _log.warning("W&B did not end: %s", _line(problem))
 
 
 def _init(config: DictConfig, key: str, settings: Mapping[str, Any], chosen: Any) -> Any:
