@@ -80,17 +80,8 @@ def write_vectors(  # noqa: PLR0913 - three of them have defaults
 
     Returns:
         Written: What was done; the output is whole.
-
-    Raises:
-        UserError: If ``output`` was made from something else, or cannot be written.
     """
-    made_from = {
-        "version": VERSION,
-        "sentences": lines.sha256,
-        "rows": lines.count,
-        "block": lines.block,
-        **settings,
-    }
+    made_from = {**_what(lines), **settings}
     with hold(output.with_name(f".{output.name}.lock"), f"output={output}"):
         journal = _begun(output, made_from, overwrite=overwrite)
         done = int(journal["done"])
@@ -101,6 +92,15 @@ def write_vectors(  # noqa: PLR0913 - three of them have defaults
         if _beside(output, "part").exists():
             _put_in_place(output, journal, finish)
     return Written(lines.count, int(journal["width"]), done)
+
+
+def _what(lines: Lines) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "sentences": lines.sha256,
+        "rows": lines.count,
+        "block": lines.block,
+    }
 
 
 def _beside(output: Path, what: str) -> Path:
