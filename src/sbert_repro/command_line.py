@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sbert_repro.composition import check, explain, options_of, prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import masked
 from sbert_repro.typed_options import refuse_ignored
 
 USER_MISTAKE = 2
@@ -37,7 +38,7 @@ def one_line_errors(command: Callable[[], Any]) -> None:
     try:
         command()
     except UserError as problem:
-        sys.stderr.write(f"error: {problem}\n")
+        sys.stderr.write(f"error: {masked(str(problem))}\n")
         raise SystemExit(USER_MISTAKE) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
@@ -79,7 +80,7 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
             except (HydraException, OmegaConfBaseException) as problem:
                 raise explain(problem, options_of(config_name)) from None
             for mistake in mistakes[:-1]:
-                sys.stderr.write(f"error: {mistake}\n")
+                sys.stderr.write(f"error: {masked(str(mistake))}\n")
             if mistakes:
                 raise mistakes[-1]
 

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sbert_repro.training import tracking
-from sbert_repro.training.tracking import Tracking, mode, start, without_secrets
+from sbert_repro.training.tracking import Tracking, mode, start
 
 
 @pytest.fixture
@@ -66,13 +66,6 @@ def test_a_netrc_entry_is_a_login(nobody, tmp_path, text, chosen):
     (tmp_path / ".netrc").write_text(text)
     (tmp_path / ".netrc").chmod(0o600)
     assert mode("auto") == chosen
-
-
-def test_secrets_are_taken_out_at_any_depth():
-    found = without_secrets(
-        {"lr": 1, "hf_token": "x", "a": [{"Api_Key": "x", "b": 2}], "c": {"password": "x"}}
-    )
-    assert found == {"lr": 1, "a": [{"b": 2}], "c": {}}
 
 
 def test_disabled_tracks_nothing_and_writes_nothing(tmp_path):

@@ -17,6 +17,7 @@ from sbert_repro.data import folds
 from sbert_repro.data.record import dataset, read
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.ledger import Ledger
+from sbert_repro.redaction import masked
 from sbert_repro.tables.assemble import Done, Outcome
 from sbert_repro.tables.plan import Plan
 from sbert_repro.tables.subject import Record, Subject, Work, failure
@@ -244,5 +245,5 @@ def track(plan: Plan, text: str) -> None:
 
     name = f"table_{plan.table.name}"
     run = tracking.start(plan.base, f"{name}_{plan.request.profile}", {"table": plan.table.name})
-    run.log_table(name, pd.read_csv(io.StringIO(text)))
+    run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
     run.finish()

@@ -21,6 +21,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.files import atomic_write, sha256_of
 from sbert_repro.fresh import forget_temporaries
 from sbert_repro.ledger import Ledger
+from sbert_repro.redaction import without_secrets
 from sbert_repro.training import divergence, metrics, start, tracking
 from sbert_repro.training import fit as fitting
 from sbert_repro.training.options import check_options
@@ -238,4 +239,5 @@ def _claim(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
     # Of a process that was killed while it wrote one: the run's lock is ours.
     forget_temporaries(folder, ".model.*", ".record.*", "checkpoints/.*")
     atomic_write(path, mine + "\n")
-    atomic_write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    shown = OmegaConf.create(without_secrets(plain(config)))
+    atomic_write(folder / "config.yaml", OmegaConf.to_yaml(shown))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from urllib.parse import urlparse
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
+from sbert_repro.redaction import masked, without_secrets
 
 _log = logging.getLogger(__name__)
-_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|auth", re.IGNORECASE)
 _away: list[bool] = []
 """Whether the server did not answer this process, which then no longer waits for it: a table would
 wait once a run. The client itself tries again, a little later each time, until `init_timeout`."""
@@ -190,20 +189,5 @@ def _has_entry(path: Path, host: str) -> bool:
         return False
 
 
-def without_secrets(value: Any) -> Any:
-    """Take out every entry whose name sounds like a secret.
-
-    Args:
-        value: Plain values.
-
-    Returns:
-        Any: The same without them.
-    """
-    if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if not _SECRET.search(str(k))}
-        return {key: without_secrets(item) for key, item in kept.items()}
-    return [without_secrets(item) for item in value] if isinstance(value, list) else value
-
-
 def _line(problem: Exception) -> str:
-    return " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
+    return masked(" ".join(f"{type(problem).__name__}: {problem}".split()))[:200]
