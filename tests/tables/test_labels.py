@@ -82,3 +82,11 @@ def test_both_stages_are_told():
 )
 def test_what_counts_as_part_of_a_data_set(note, partial):
     assert labels.is_partial(made([note])) is partial
+
+
+def test_a_network_with_random_weights_is_trained_not_fine_tuned():
+    config = compose(["experiment=infersent", "profile=lite"])
+    assert labels.whole(config, labels.fine_tuning([(config, None)])) == (
+        "BiLSTM, 2 × 128, on glove10k.100d.txt trained on NLI, fc_classification "
+        "(u, v, |u-v|, u*v), max"
+    )

@@ -106,3 +106,21 @@ def test_the_three_tables_share_their_runs(data_root, models_root, tmp_path):
     assert runs["2", "SBERT-STSb-base", "Spearman"] == [stsb]
     ablation = {key for (name, _, _), keys in runs.items() if name == "6" for key in keys}
     assert len(ablation) == 12, "13 cells, of which two are the same run"
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3", "5"])
+@pytest.mark.parametrize("profile", ["lite", "demo"])
+def test_infersent_is_trained_where_its_weights_are_not_at_hand(planned, number, profile):
+    made = planned(profile, table=spec.load(number))
+    (subject,) = named(made, "InferSent - GloVe")
+    assert (subject.seed, subject.instead_of, subject.reason) == (1, "infersent", "")
+    (stage,) = subject.stages
+    assert stage.config.data.name == "nli", "also where another data set is measured"
+    assert stage.config.encoder["_target_"].endswith("BiLstmEncoder")
+    assert {"3": ["bws"], "2": ["stsb"]}.get(number, subject.tasks) == subject.tasks
+
+
+def test_the_papers_infersent_is_the_published_one(planned):
+    (subject,) = named(planned("paper", table=spec.load("1")), "InferSent - GloVe")
+    assert (subject.seed, subject.stages, subject.instead_of) == (0, (), "")
+    assert subject.config.encoder.path == "infersent1.pkl"

@@ -3,7 +3,8 @@
 import pytest
 
 from sbert_repro.errors import UserError
-from sbert_repro.tables.stand_ins import chosen
+from sbert_repro.tables.spec import load
+from sbert_repro.tables.stand_ins import chosen, trained
 
 LITE = {"bert_base": "minilm_l6"}
 
@@ -32,3 +33,17 @@ def test_an_encoder_that_is_not_built_is_said_with_its_file():
 def test_an_encoder_of_another_kind_is_used_as_it_is(tmp_path):
     (tmp_path / "vectors.yaml").write_text("_target_: sbert_repro.encoders.words.Average\n")
     assert chosen(["encoder=vectors"], LITE, "lite", tmp_path) == (["encoder=vectors"], "")
+
+
+def test_a_training_may_take_the_place_of_an_encoder():
+    rows = {row.name: row for row in load("1").rows}
+    own = {"infersent": ["experiment=infersent"]}
+    infersent, glove = rows["InferSent - GloVe"], rows["Avg. GloVe embeddings"]
+    run = trained(infersent, own)
+    assert (run.trained, run.overrides, run.instead_of) == (
+        True,
+        ("experiment=infersent",),
+        "infersent",
+    )
+    assert (run.name, run.paper) == (infersent.name, infersent.paper)
+    assert trained(glove, own) is glove and trained(infersent, {}) is infersent

@@ -89,10 +89,15 @@ def fine_tuning(stages: Sequence[tuple[DictConfig, Record | None]]) -> str:
         stages: Options and record of each stage, the first one first.
 
     Returns:
-        "fine-tuned on …, then on …".
+        "fine-tuned on …, then on …", or "trained on …" where the first stage starts from nothing.
     """
     parts = [training_of(config, record) for config, record in stages]
-    return f"fine-tuned on {', then on '.join(parts)}" if parts else ""
+    return f"{_verb(stages[0][0])} on {', then on '.join(parts)}" if parts else ""
+
+
+def _verb(config: DictConfig) -> str:
+    """A network that starts from random weights is trained, one that was trained is fine-tuned."""
+    return "trained" if "hidden" in config.encoder else "fine-tuned"
 
 
 def whole(config: DictConfig, training: str) -> str:

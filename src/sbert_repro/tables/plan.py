@@ -57,6 +57,8 @@ def make(table: Table, request: Request, base: DictConfig, work: Work) -> Plan:
     Returns:
         The plan; what cannot be run says why instead of failing.
     """
+    own = base.profile.trained_stand_ins
+    table = replace(table, rows=tuple(stand_ins.trained(row, own) for row in table.rows))
     seeds = tuple(range(1, min(table.seeds, int(base.profile.max_seeds)) + 1))
     subjects: list[Subject] = []
     for row in table.rows:
@@ -96,8 +98,10 @@ def _subjects(
     words = [*row.overrides, *columns[0].overrides]
     task_names = stand_ins.tasks(columns, base.profile.stand_ins)
     try:
-        words, instead_of = stand_ins.chosen(words, base.profile.stand_ins, request.profile)
-        if row.trained:
+        instead_of = row.instead_of
+        if not instead_of:
+            words, instead_of = stand_ins.chosen(words, base.profile.stand_ins, request.profile)
+        if row.trained and not row.instead_of:  # that training has its own data
             words += [f"data={used}" for used in task_names.values()]
         chain = _chain(row, words, request)
         parts, of_all = _parts(row, chain[-1][1], work)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
-from sbert_repro.tables.spec import Column
+from sbert_repro.tables.spec import Column, Row
 
 ENCODERS = CONFIG_DIR / "encoder"
 _PRETRAINED = "sbert_repro.encoders.transformer.TransformerEncoder"
@@ -40,7 +41,7 @@ def chosen(
     Raises:
         UserError: There is no such encoder, or no stand-in for it.
     """
-    name = next((o.partition("=")[2] for o in overrides if o.startswith("encoder=")), "")
+    name = _encoder(overrides)
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"encoder not available: configs/encoder/{path.name} does not exist")
@@ -52,6 +53,26 @@ def chosen(
     if yaml.safe_load(path.read_text(encoding="utf-8")).get("_target_") == _PRETRAINED:
         raise UserError(f"no stand-in for {name} in profile {profile}")
     return list(overrides), ""
+
+
+def trained(row: Row, stand_ins: Mapping[str, Sequence[str]]) -> Row:
+    """Put a training in the place of a row's encoder, where a profile trains its own.
+
+    Args:
+        row: A row of the paper.
+        stand_ins: The paper's encoder → the words after `train.py` that make the profile's.
+
+    Returns:
+        The row as it is run, which is the same row where there is nothing in its place.
+    """
+    name = _encoder(row.overrides)
+    if row.trained or name not in stand_ins:
+        return row
+    return replace(row, trained=True, overrides=tuple(stand_ins[name]), instead_of=name)
+
+
+def _encoder(overrides: Sequence[str]) -> str:
+    return next((o.partition("=")[2] for o in overrides if o.startswith("encoder=")), "")
 
 
 def tasks(columns: Sequence[Column], stand_ins: Mapping[str, str]) -> dict[str, str]:
