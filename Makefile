@@ -18,7 +18,7 @@ BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.buil
 BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
-.PHONY: help setup demo test test-faults lint lock data verify-data verify-released reproduce-all clean
+.PHONY: help setup demo test test-faults lint lock data verify-data verify-released headline reproduce-all clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -45,6 +45,7 @@ $(BUILT): requirements.lock pyproject.toml
 
 demo: setup  ## every table on made-up data with a tiny model, in minutes, without a network
 	@$(MAKE) --no-print-directory reproduce-all PROFILE=demo
+	@$(MAKE) --no-print-directory headline PROFILE=demo >/dev/null
 	@echo "The demo's tables (synthetic data, not the paper's) lie in results/demo/:"
 	@ls results/demo/*.md
 
@@ -72,6 +73,9 @@ verify-data: setup  ## rows found against rows expected
 
 verify-released: setup  ## released models against the scores that others published for them
 	@$(RUN) scripts/verify_released.py $(ARGS)
+
+headline: setup  ## the most similar pair of 10,000 sentences: encode, search, the cross-encoder beside
+	@$(RUN) scripts/headline.py profile=$(PROFILE) $(ARGS)
 
 table-%: setup  ## one table of the paper, such as table-1
 	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)

@@ -17,6 +17,8 @@ class SpeedConfig(_EncoderConfig):
     repeats: int = 7
     sentences: int = 1024
     batch_size: int = 32
+    pairs: int = 512
+    largest: int = 100_000
 
 
 ConfigStore.instance().store(name="speed_schema", node=SpeedConfig)

@@ -46,7 +46,7 @@ def composed(profile: str, changes: Sequence[str]) -> DictConfig:
     # The demo's are few, so that it takes seconds.
     few = ["sentences=64", "repeats=5"] if profile == "demo" else []
     config = compose([f"profile={profile}", *few, *changes], "speed")
-    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1)):
+    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1), ("pairs", 1)):
         if config[name] < least:
             raise UserError(f"{name}={config[name]}: expected {least} or more")
     return config

@@ -97,6 +97,8 @@ def ready(name: str, words: Sequence[str], config: DictConfig, texts: Sequence[s
     if chosen.encoder.get("path") in SIZES:
         folder, notes = _network(chosen.encoder.path, config, texts)
         chosen.encoder.path = str(folder)
+        if notes:
+            chosen.encoder.label = f"random weights, shape of {folder.name}"
         if "revision" in chosen.encoder:
             chosen.encoder.revision = None
     if "batch_size" in chosen.encoder:

@@ -1,0 +1,47 @@
+"""The most similar pair of 10,000 sentences: python scripts/headline.py profile=lite [again=true].
+
+Any further words are options of configs/speed.yaml, such as sentences=2000 or precision=bf16.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from sbert_repro.command_line import one_line_errors
+from sbert_repro.errors import UserError
+
+_SENTENCES = {"demo": 400}
+_PAPER = 10_000
+
+
+def main() -> None:
+    """Measure or find the record, write CSV, Markdown and plot."""
+    if wrong := [word for word in sys.argv[1:] if "=" not in word]:
+        raise UserError(f"{wrong[0]}: no such option; there are name=value of configs/speed.yaml")
+    words = dict(word.split("=", 1) for word in sys.argv[1:])
+    profile = words.pop("profile", "paper")
+    changes = [f"{name}={value}" for name, value in words.items()]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from sbert_repro.composition import prepare
+    from sbert_repro.evaluation.speed.headline import headline
+    from sbert_repro.evaluation.speed.record import composed, quiet
+    from sbert_repro.report.headline import write
+
+    few = ["pairs=32", "largest=1000"] if profile == "demo" else []
+    asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
+    config = composed(profile, asked)
+    prepare(config)
+    quiet()
+    kept = [change for change in changes if not change.startswith(("again=", "paths."))]
+    command = " ".join(["python scripts/headline.py", f"profile={profile}", *kept])
+    folder = Path(config.paths.results) / profile
+    written = write(headline(config), config.profile.banner, command, folder)
+    text = next(path for path in written if path.suffix == ".md").read_text(encoding="utf-8")
+    print(text)
+    print(f"written: {' '.join(map(str, written))}")
+
+
+if __name__ == "__main__":
+    one_line_errors(main)

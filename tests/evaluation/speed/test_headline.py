@@ -1,0 +1,101 @@
+"""The headline says what was measured and what was not, and its pair is the closest one."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sbert_repro.evaluation.search.pairs import most_similar_pair
+from sbert_repro.evaluation.speed import headline, record
+from sbert_repro.evaluation.speed.cross import untrained_cross_encoder
+from sbert_repro.report.headline import PAPER, in_words, plot
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("n", [2, 7, 700])
+def test_brute_force_and_search_agree(n):
+    vectors = np.random.default_rng(n).normal(size=(n, 12)).astype(np.float32)
+    assert headline.brute_force_pair(vectors) == tuple(most_similar_pair(vectors).rows[0])
+
+
+def test_brute_force_takes_the_lower_rows_of_a_tie():
+    vectors = np.eye(6, dtype=np.float32)[[0, 1, 2, 1, 2, 5]]
+    assert headline.brute_force_pair(vectors) == (1, 3)
+
+
+def test_the_timed_cross_encoder_scores_pairs_and_is_kept(tiny_bert, tmp_path):
+    made = untrained_cross_encoder(tiny_bert, tmp_path)
+    scores = made.score([("a dog runs", "the man eats"), ("a dog", "a cat")])
+    assert scores.shape == (2,) and len(set(scores)) == 2
+    assert untrained_cross_encoder(tiny_bert, tmp_path).identity == made.identity
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0043, "4.3 ms"), (59.0, "59 s"), (234000, "2.71 days"), (7200, "2 h"), (90, "1.5 min")],
+)
+def test_durations_in_words(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_a_plot_is_a_picture():
+    points = [
+        {"n": n, "what": what, "seconds": n / 7, "kind": kind}
+        for what in PAPER
+        for n, kind in ((10, "measured"), (100, "extrapolated"))
+    ]
+    assert plot(points, "here").startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["headline.py", "profile=demo", *words])
+        runpy.run_path(str(ROOT / "scripts" / "headline.py"), run_name="__main__")
+
+    return run
+
+
+def test_from_end_to_end(typed, capsys):
+    few = ("repeats=2", "sentences=50", "pairs=4", "largest=1000")
+    typed(*few)
+    folder = Path("results/demo")
+    assert capsys.readouterr().out.strip().endswith("headline.png")
+    lines = list(csv.DictReader((folder / "headline.csv").open(encoding="utf-8")))
+    kinds = {(line["what"], int(line["n"])): line["kind"] for line in lines}
+    assert kinds["encode", 50] == kinds["search", 50] == kinds["search", 1000] == "measured"
+    assert {kinds["cross-encoder", n] for n in (50, *headline.SIZES)} == {"extrapolated"}
+    assert kinds["encode", 1000] == kinds["search", 10_000] == "extrapolated"
+    cost = {(line["what"], int(line["n"])): float(line["seconds"]) for line in lines}
+    pairs = 49_995_000 / (50 * 49 / 2)
+    assert cost["cross-encoder", 10_000] / cost["cross-encoder", 50] == pytest.approx(pairs, 1e-4)
+    assert cost["encode", 10_000] / cost["encode", 50] == pytest.approx(200, 1e-4)
+    assert [line["paper"] for line in lines if line["n"] == "10000"] == ["5.0", "0.01", "234000.0"]
+    text = (folder / "headline.md").read_text(encoding="utf-8")
+    assert "extrapolated" in text and "1,225 pairs" in text and "DEMO" in text
+    assert "It is the one that all cosines in float64 give." in text
+    first = (folder / "headline.csv").read_bytes()
+    typed(*few)
+    assert (folder / "headline.csv").read_bytes() == first
+
+
+def test_mistakes_are_one_line(typed, capsys):
+    for word, says in {
+        "sentences=99999": "distinct sentences, expected no more",
+        "sentence=5": "did you mean sentences?",
+        "pairs=0": "pairs=0: expected 1 or more",
+        "--dry-run": "no such option",
+    }.items():
+        with pytest.raises(SystemExit) as end:
+            typed(word)
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and says in said and said.count("\n") == 1, said
+    assert record.KIND == "speed" and not Path("results").exists()
