@@ -53,6 +53,18 @@ def saved(request, tmp_path_factory):
     return folder, *write(folder, request.getfixturevalue(request.param))
 
 
+@pytest.mark.parametrize("pooling", [ClsPooling(), MeanPooling()], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("family", ["tiny_bert", "tiny_roberta"])
+def test_both_engines_give_the_same_scores(request, tmp_path, family, pooling):
+    write(tmp_path / "model", request.getfixturevalue(family), pooling=pooling)
+    packed, plain = (
+        CrossEncoder(str(tmp_path / "model"), engine=engine) for engine in ("packed", "reference")
+    )
+    assert (packed.engine, plain.engine) == ("packed", "reference")
+    np.testing.assert_allclose(packed.score(PAIRS), plain.score(PAIRS), atol=1e-5, rtol=0)
+    assert packed.identity == plain.identity
+
+
 def test_scores_are_those_of_the_padded_network_before_it_was_saved(saved):
     folder, backbone, tokenizer, loss = saved
     inputs = tokenizer(

@@ -19,9 +19,13 @@ from sbert_repro.data.joint import PairForm
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.inference import reference
-from sbert_repro.inference.progress import bar
+from sbert_repro.inference import packed_cpu, reference
+from sbert_repro.inference.batches import Pieces
+from sbert_repro.inference.choice import check_engine, choose_engine
+from sbert_repro.inference.progress import Advance, bar
+from sbert_repro.inference.weights import Network, prepack
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
+from sbert_repro.pooling.cls import ClsPooling
 from sbert_repro.training.save import load_head
 
 _OBJECTIVE = f"{CrossRegressionLoss.__module__}.{CrossRegressionLoss.__name__}"
@@ -42,7 +46,7 @@ class CrossEncoder:
 
     VERSION: ClassVar[int] = 1
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/cross_encoder.yaml
         self,
         path: str,
         *,
@@ -50,6 +54,7 @@ class CrossEncoder:
         max_length: int | None = None,
         models_root: str | Path | None = None,
         precision: str = "fp32",
+        engine: str = "auto",
         progress: bool = False,
     ) -> None:
         """Find the model; a folder that is no cross-encoder with a score is refused here.
@@ -57,15 +62,14 @@ class CrossEncoder:
         Args:
             path: A model folder; see `find_model`.
             label: ``None``: the last part of ``path``.
-            max_length: Word pieces of each sentence, special tokens not counted; ``None``: as in
+            max_length: Word pieces of each sentence, special ones not counted; ``None``: as in
                 training. Of a pair never more than the model has positions for.
             models_root: Folder of models.
-            precision: ``fp32`` or ``bf16`` (matrix products only).
+            precision: ``fp32`` or ``bf16``.
+            engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
             progress: Show a bar when the work is long.
-
-        Raises:
-            UserError: If the folder holds another kind of model.
         """
+        check_engine(engine)
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
         said = trained_with(self.folder)
@@ -80,11 +84,14 @@ class CrossEncoder:
         self.max_length = int(max_length or said["max_length"])
         self.label = label or Path(path).name
         self.notes: list[str] = []
-        self.precision, self.progress = precision, progress
+        self.precision, self.asked_engine, self.progress = precision, engine, progress
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the scores depend on: files by content, the head's among them, and settings."""
+        # As in `TransformerEncoder`: in fp32 the engines differ by rounding only.
+        packed_bf16 = self.precision == "bf16" and self.engine == "packed"
+        rounding = {"engine": "packed"} if packed_bf16 else {}
         return {
             "encoder": "cross_encoder",
             "version": [self.VERSION, TransformerBackbone.VERSION, CrossRegressionLoss.VERSION],
@@ -94,17 +101,33 @@ class CrossEncoder:
             "error": self.error,
             "max_length": self.max_length,
             "precision": self.precision,
+            **rounding,
         }
 
     @cached_property
+    def engine(self) -> str:
+        """The engine that computes: ``packed`` or ``reference``."""
+        folder = weights_folder(self.folder)
+        return choose_engine(self.asked_engine, folder, self.precision, self.device)
+
+    @cached_property
     def backbone(self) -> TransformerBackbone:
-        """The network, on the accelerator if there is one."""
+        """The network as transformers has it, on the accelerator if there is one."""
         return load(self.folder, self.layer).to(self.device)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network as the packed engine has it; the other one is not kept."""
+        return prepack(load(self.folder, self.layer), self.precision)
+
+    @property
+    def _shape(self) -> Network | TransformerBackbone:
+        return self.network if self.engine == "packed" else self.backbone
 
     @cached_property
     def head(self) -> CrossRegressionLoss:
         """What makes a score of the network's output."""
-        head = CrossRegressionLoss(self.backbone.width, self.error)
+        head = CrossRegressionLoss(self._shape.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
 
@@ -131,14 +154,27 @@ class CrossEncoder:
         if not row:
             return np.empty(0, np.float32)
         with bar(len(row), progress=self.progress) as advance:
-            scores = reference.encode(
-                self.pieces(list(row)),
-                self.embed,
-                pad_id=self.tokenizer.pad_token_id,
-                device=self.device,
+            scores = self._score_pieces(self.pieces(list(row)), advance)
+        return scores[[row[pair] for pair in pairs], 0]
+
+    def _score_pieces(self, pieces: Pieces, advance: Advance) -> NDArray[np.float32]:
+        if self.engine == "packed":
+            first_only = self.layer == "last" and isinstance(self.pooling, ClsPooling)
+            return packed_cpu.encode(
+                pieces,
+                self.network,
+                self._head,
+                layer=self.layer,
+                first_only=first_only,
                 advance=advance,
             )
-        return scores[[row[pair] for pair in pairs], 0]
+        return reference.encode(
+            pieces,
+            self.embed,
+            pad_id=self.tokenizer.pad_token_id,
+            device=self.device,
+            advance=advance,
+        )
 
     def pieces(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:
         """Split pairs into word pieces, as in training.
@@ -149,7 +185,7 @@ class CrossEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
         """
-        form, positions = PairForm(self.tokenizer), self.backbone.positions
+        form, positions = PairForm(self.tokenizer), self._shape.positions
         specials = self.tokenizer.num_special_tokens_to_add()
         cut_to = WordPieces(self.tokenizer, min(self.max_length, positions - specials))
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
@@ -157,7 +193,7 @@ class CrossEncoder:
         return [form.join(ids[a], ids[b], positions) for a, b in pairs]
 
     def embed(self, tokens: Tokens) -> Tensor:
-        """Run the network and the head.
+        """Run the reference network and the head.
 
         Args:
             tokens: ``N`` pairs.
@@ -168,4 +204,7 @@ class CrossEncoder:
         half = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             states = self.backbone(tokens)
-        return self.head.predict(self.pooling(states.float(), tokens.mask))
+        return self._head(states, tokens.mask)
+
+    def _head(self, states: Tensor, mask: Tensor) -> Tensor:
+        return self.head.predict(self.pooling(states.float(), mask))

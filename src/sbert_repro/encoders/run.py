@@ -40,7 +40,7 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
         max_length: Word pieces of a sentence; ``None``: as in training.
         pooling: ``None``: as in training, as a cross-encoder's always is.
         precision: ``fp32`` or ``bf16``.
-        engine: As of `TransformerEncoder`; a cross-encoder has only the reference.
+        engine: See `choose_engine`.
         progress: Show a bar when the work is long.
         data_root: Where a BiLSTM's word vectors lie.
         cache: Folder of all caches.
@@ -53,19 +53,22 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
     options |= {"label": label or f"run {key}", "progress": progress}
     if is_bilstm(folder):
         options |= {"data_root": data_root, "cache": cache}
-    elif not reads_pairs(trained_with(folder)):
-        options |= {"engine": engine, "layer": record["settings"]["encoder"]["layer"]}
-    encoder = _built(folder, pooling, options)
+    else:
+        options |= {"engine": engine}
+    encoder = _built(record, folder, pooling, options)
     encoder.notes = list(record.get("notes", []))
     return encoder
 
 
-def _built(folder: Path, pooling: nn.Module | None, options: dict[str, Any]) -> Trained:
+def _built(
+    record: dict[str, Any], folder: Path, pooling: nn.Module | None, options: dict[str, Any]
+) -> Trained:
     if is_bilstm(folder):
         return TrainedBiLstmEncoder(folder, pooling, **options)
     if reads_pairs(trained_with(folder)):
         return CrossEncoder(str(folder), **options)
-    return TransformerEncoder(str(folder), pooling, **options)
+    layer = record["settings"]["encoder"]["layer"]
+    return TransformerEncoder(str(folder), pooling, layer=layer, **options)
 
 
 def finished(key: str, runs: str) -> tuple[dict[str, Any], Path]:
