@@ -86,3 +86,35 @@ def test_runs_on_the_results_at_hand(profile, tmp_path, monkeypatch):
     assert len(names["cells"]) == sum(
         len(list(csv.DictReader(path.open(encoding="utf-8")))) for path in files
     )
+
+
+SPEEDS = [
+    "7,SBERT-base,CPU,sentences_per_second,44,90.5,,5,80,95,46.5,other machine,,abc,python x",
+    "7,SBERT-base,GPU,sentences_per_second,1378,,,,,,,not run,no GPU here,,python x",
+    "7,packed engine,CPU,sentences_per_second,,230,,5,228,231,,other machine,,abc,python x",
+]
+POINTS = [
+    "1000,encode,4.5,measured,",
+    "10000,encode,45,measured,5.0",
+    "10000,cross-encoder,990000,extrapolated,234000",
+]
+
+
+@pytest.mark.parametrize("files", [("table_7", "headline"), ("table_7",), ("headline",), ()])
+def test_throughput_is_drawn_from_what_was_measured(files, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    folder = tmp_path / "results" / "lite"
+    folder.mkdir(parents=True)
+    rows = {"table_7": [HEADER, *SPEEDS], "headline": ["n,what,seconds,kind,paper", *POINTS]}
+    for name in files:
+        (folder / f"{name}.csv").write_text("\n".join(rows[name]) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    plt.close("all")
+    names, shown = run(ROOT / "notebooks" / "03_throughput.ipynb")
+    titles = [plt.figure(number).axes[0].get_title() for number in plt.get_fignums()]
+    plt.close("all")
+    wanted = {"table_7": "Table 7, profile lite", "headline": "Closest pair, profile lite"}
+    assert titles == [wanted[name] for name in files]
+    assert names["PROFILE"] == ("lite" if files else "none")
+    assert shown[-1]["note"].tolist() == ["no GPU here"] if "table_7" in files else True
