@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sbert_repro.backbone import bilstm, transformer
+from sbert_repro.backbone import bilstm, fused, transformer
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.backbone.lookup import find_model, model_sha256
 from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.config import plain
 from sbert_repro.data.word_tokenizer import WordTokenizer
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
@@ -50,6 +51,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
         "model": model_sha256(_source(config)),
         "layer": encoder.layer,
         "version": TransformerBackbone.VERSION,
+        # In bf16 it is computed in its own way, which rounds in its own places.
+        **({"fused": fused.VERSION} if plain(config.trainer.precision) == "bf16" else {}),
     }
 
 
