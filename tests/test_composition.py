@@ -114,3 +114,20 @@ def test_a_first_stage_inherits_what_is_not_a_stages_own():
     assert stage_overrides(["data.allow_partial=true", "data.limit=9"], []) == [
         "data.allow_partial=true"
     ]
+
+
+def test_a_first_stage_has_its_own_length_and_the_same_learning_rate():
+    typed = [
+        "experiment=nli_then_stsb",
+        "trainer.epochs=3",
+        "trainer.max_steps=7",
+        "optimizer.lr=1e-5",
+        "trainer.batch_size=8",
+    ]
+    second = compose(typed)
+    first = compose(stage_overrides(typed, list(second.parent)))
+    assert (second.trainer.epochs, second.trainer.max_steps) == (3, 7)
+    assert (first.trainer.epochs, first.trainer.max_steps) == (1, None)
+    assert (first.optimizer.lr, first.trainer.batch_size) == (1e-5, 8)
+    typed.append("parent=['experiment=nli','trainer.max_steps=5']")
+    assert compose(stage_overrides(typed, list(compose(typed).parent))).trainer.max_steps == 5

@@ -20,7 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
 
-STAGE_GROUPS = ("experiment", "loss", "data", "parent", "evaluate")
+STAGE_LENGTHS = ("trainer.epochs", "trainer.max_steps")
+STAGE_GROUPS = ("experiment", "loss", "data", "parent", "evaluate", *STAGE_LENGTHS)
 """Options that belong to one training stage only, so a first stage does not inherit them."""
 STAGE_PERMISSIONS = ("data.allow_partial",)
 """What the user allows for a run is allowed for its first stage too."""
@@ -214,8 +215,8 @@ def prepare(config: DictConfig) -> None:
 def stage_overrides(overrides: list[str], parent: list[str]) -> list[str]:
     """Give the command line of a first stage (NLI) from that of the second (STSb after NLI).
 
-    Encoder, pooling, seed, profile, paths and trainer options hold for both; the options that make
-    a stage what it is (`STAGE_GROUPS`) come from ``parent`` alone.
+    Encoder, pooling, optimizer, seed, profile, paths and most trainer options hold for both; those
+    that make a stage what it is (`STAGE_GROUPS`), its length too, come from ``parent`` alone.
 
     Args:
         overrides: The second stage's overrides as typed.
@@ -227,10 +228,9 @@ def stage_overrides(overrides: list[str], parent: list[str]) -> list[str]:
 
     def inherited(override: str) -> bool:
         key = override.partition("=")[0].lstrip("+~").split("@")[0]
-        return key.split(".")[0] not in STAGE_GROUPS or key in STAGE_PERMISSIONS
+        return not {key, key.split(".")[0]} & {*STAGE_GROUPS} or key in STAGE_PERMISSIONS
 
-    with_defaults = [o for o in overrides if inherited(o)]
-    return with_defaults + list(parent)
+    return [o for o in overrides if inherited(o)] + list(parent)
 
 
 def set_values(config: DictConfig, **values: Any) -> DictConfig:

@@ -1,5 +1,6 @@
 """Whole tables of the demo in processes of their own: the long form of the fault tests."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -9,29 +10,30 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
-TABLE = (
-    "table=2 profile=demo profile.max_seeds=2 trainer.max_steps=6 trainer.save_every=2 "
-    "trainer.evaluate_every=3 trainer.progress=false"
+SMALL = (
+    "profile=demo trainer.max_steps=6 trainer.save_every=2 trainer.evaluate_every=3 "
+    "trainer.progress=false"
 ).split()
+TABLE = ("scripts/table.py", "table=4", "profile.max_seeds=2", *SMALL)
+STAGES = ("train.py", "experiment=nli_then_stsb", *SMALL)
 
 
 class Folder:
-    """Where one history of a table lies: its results, its caches, and notes of what was begun."""
+    """Where one history of a command lies: its results, its caches, notes of what was begun."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, words: tuple[str, ...]) -> None:
+        self.root, self.words = root, words
         self.notes = root / "notes"
         root.mkdir()
 
     def start(self, kill_after: int = 0, **variables: str) -> subprocess.Popen:
-        """`scripts/table.py` of the small table, killed before its n-th change of the disk."""
-        command = [sys.executable, str(PROGRAM), str(self.notes), str(kill_after)]
-        command += [str(ROOT / "scripts" / "table.py"), *TABLE]
+        """The command, killed before its n-th change of the disk."""
+        command = [sys.executable, str(PROGRAM), str(self.notes), str(kill_after), *self.words]
         command += [f"paths.results={self.root / 'results'}", f"paths.cache={self.root / 'cache'}"]
         environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **variables}
         return subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=ROOT,  # the scripts are named from here
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=(self.root / "said").open("a"),
@@ -47,22 +49,42 @@ class Folder:
         """All that its processes wrote to stderr."""
         return (self.root / "said").read_text()
 
-    def outcome(self) -> dict[str, bytes]:
+    def outcome(self) -> dict[str, object]:
         """Weights, scores and the table, which must not depend on what happened on the way."""
         results = self.root / "results"
-        paths = [*results.glob("runs/*/model/*"), *results.glob("runs/*/metrics.json")]
-        paths.append(results / "demo" / "table_2.csv")
-        return {str(path.relative_to(results)): path.read_bytes() for path in paths}
+        paths = [p for p in results.glob("runs/*/model/**/*") if p.is_file()]
+        paths += results.glob("runs/*/metrics.json")
+        found = {str(path.relative_to(results)): path.read_bytes() for path in paths}
+        for path in results.glob("demo/table_*.csv"):
+            lines = csv.DictReader(path.open(encoding="utf-8"))
+            # Why a row cannot be run names the folder, which differs.
+            found[path.name] = [line for line in lines if line["run_keys"]]
+        return found
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """The table as one process makes it that nothing happens to."""
-    folder = Folder(tmp_path_factory.mktemp("faults") / "undisturbed")
+def made(tmp_path_factory, words):
+    folder = Folder(tmp_path_factory.mktemp("faults") / "undisturbed", words)
     assert folder.start().wait() == 0, folder.said()
     return folder
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """A table of two seeds as one process makes it that nothing happens to."""
+    return made(tmp_path_factory, TABLE)
+
+
 @pytest.fixture
 def folder(tmp_path):
-    return Folder(tmp_path / "disturbed")
+    return Folder(tmp_path / "disturbed", TABLE)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_stages(tmp_path_factory):
+    """A run of two stages that nothing happens to."""
+    return made(tmp_path_factory, STAGES)
+
+
+@pytest.fixture
+def stages(tmp_path):
+    return Folder(tmp_path / "disturbed", STAGES)

@@ -12,7 +12,15 @@ KILLS = 20
 
 def test_kill_before_random_changes_of_the_disk(undisturbed, folder):
     """Before and while a checkpoint is written, between stages and seeds, while tables are made."""
-    chosen, kills, whole = random.Random(7), 0, 0
+    killed_and_equal(undisturbed, folder, random.Random(7))
+
+
+def test_kill_between_and_within_two_stages(undisturbed_stages, stages):
+    killed_and_equal(undisturbed_stages, stages, random.Random(9))
+
+
+def killed_and_equal(undisturbed, folder, chosen):
+    kills = whole = 0
     while kills < KILLS or not whole:
         status = folder.start(chosen.randint(10, 110)).wait()
         assert status in (0, -signal.SIGKILL), folder.said()
@@ -25,8 +33,7 @@ def test_kill_before_random_changes_of_the_disk(undisturbed, folder):
             for number, run in enumerate(sorted(folder.root.glob("results/runs/*/record.json"))):
                 if number % 2:
                     run.unlink()
-    while folder.start().wait() != 0:
-        pytest.fail(folder.said())
+    assert folder.start().wait() == 0, folder.said()
     assert folder.outcome() == undisturbed.outcome()
 
 

@@ -124,3 +124,11 @@ def test_the_papers_infersent_is_the_published_one(planned):
     (subject,) = named(planned("paper", table=spec.load("1")), "InferSent - GloVe")
     assert (subject.seed, subject.stages, subject.instead_of) == (0, (), "")
     assert subject.config.encoder.path == "infersent1.pkl"
+
+
+def test_a_length_typed_for_a_table_holds_for_first_stages_too(planned):
+    made = planned(changes=("trainer.max_steps=5",))
+    rows = {subject.row.name: subject for subject in made.subjects}
+    first, second = rows["NLI then STSb"].stages
+    assert (first.config.trainer.max_steps, second.config.trainer.max_steps) == (5, 5)
+    assert first.key == rows["NLI"].stages[0].key, "still trained once for both rows"

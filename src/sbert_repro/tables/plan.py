@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig
 
-from sbert_repro.composition import compose, stage_overrides
+from sbert_repro.composition import STAGE_LENGTHS, compose, stage_overrides
 from sbert_repro.config import run_key
 from sbert_repro.errors import UserError
 from sbert_repro.tables import stand_ins
 from sbert_repro.tables.request import Request, for_command
 from sbert_repro.tables.spec import Column, Row, Table
 from sbert_repro.tables.subject import UNTRAINED, Stage, Subject, Work, failure
+from sbert_repro.typed_options import key_of
 
 _log = logging.getLogger(__name__)
 Chain = list[tuple[list[str], DictConfig]]
@@ -95,14 +96,9 @@ def _subjects(
         reason = f"the paper's number is that of {row.quoted}; there is no model to run"
         return [Subject(row, columns, UNTRAINED, reason=reason)]
     chosen = seeds if row.trained else (UNTRAINED,)
-    words = [*row.overrides, *columns[0].overrides]
     task_names = stand_ins.tasks(columns, base.profile.stand_ins)
     try:
-        instead_of = row.instead_of
-        if not instead_of:
-            words, instead_of = stand_ins.chosen(words, base.profile.stand_ins, request.profile)
-        if row.trained and not row.instead_of:  # that training has its own data
-            words += [f"data={used}" for used in task_names.values()]
+        words, instead_of = _words(row, columns[0], base.profile, list(task_names.values()))
         chain = _chain(row, words, request)
         parts, of_all = _parts(row, chain[-1][1], work)
     except UserError as error:
@@ -124,6 +120,15 @@ def _subjects(
         for seed in chosen
         for part in parts
     ]
+
+
+def _words(row: Row, column: Column, profile: DictConfig, data: list[str]) -> tuple[list[str], str]:
+    """What one would type for a row, and the paper's encoder when another one takes its place."""
+    words = [*row.overrides, *column.overrides]
+    if row.instead_of:
+        return words, row.instead_of  # a training of its own, with its own encoder and data
+    words, instead_of = stand_ins.chosen(words, profile.stand_ins, profile.name)
+    return words + [f"data={used}" for used in data if row.trained], instead_of
 
 
 def _parts(row: Row, config: DictConfig, work: Work) -> tuple[Sequence[str], str]:
@@ -149,7 +154,14 @@ def _chain(row: Row, words: list[str], request: Request) -> Chain:
     """Options of each stage; of the encoder alone when nothing is trained."""
     root = "train" if row.trained else "evaluate"
     overrides = [f"profile={request.profile}", *words, *for_command(root, request.changes)]
-    chain = [(overrides, compose(overrides, root))]
+    config = compose(overrides, root)
+    lengths = [change for change in request.changes if key_of(change) in STAGE_LENGTHS]
+    if row.trained and config.parent is not None and lengths:
+        # Typed for a table they hold for all its runs, so for a first stage that is another row's.
+        first = ",".join(f"'{word}'" for word in [*config.parent, *lengths])
+        overrides.append(f"parent=[{first}]")
+        config = compose(overrides, root)
+    chain = [(overrides, config)]
     while row.trained and (parent := chain[0][1].parent) is not None:
         first = stage_overrides(chain[0][0], list(parent))
         chain.insert(0, (first, compose(first, root)))
