@@ -87,18 +87,21 @@ def useful_flops(encoder: object, texts: Sequence[str]) -> float:
     return shape.flops(lengths)
 
 
-def shape_and_lengths(folder: Path, texts: Sequence[str]) -> tuple[Shape, NDArray[np.int64]]:
+def shape_and_lengths(
+    folder: Path, texts: Sequence[str], limit: int = 128
+) -> tuple[Shape, NDArray[np.int64]]:
     """Read a BERT's shape, and how many word pieces sentences have in it.
 
     Args:
         folder: A model folder.
         texts: ``N`` sentences.
+        limit: Word pieces of the longest, [CLS] and [SEP] counted.
 
     Returns:
-        tuple[Shape, NDArray[np.int64]]: The shape, and lengths ``[N]``, at most 128.
+        tuple[Shape, NDArray[np.int64]]: The shape, and lengths ``[N]``.
     """
     config = AutoConfig.from_pretrained(weights_folder(folder), local_files_only=True)
-    read = load_tokenizer(folder)(list(texts), truncation=True, max_length=128)["input_ids"]
+    read = load_tokenizer(folder)(list(texts), truncation=True, max_length=limit)["input_ids"]
     return Shape.of(config), np.array([len(ids) for ids in read])
 
 

@@ -111,22 +111,24 @@ def kept(settings: Mapping[str, Any], config: DictConfig, measure: Callable[[], 
         number, last = number + 1, found
     if last is not None and not config.again:
         return last
-    settings = {**whole, "number": number}
+    return _new(ledger, {**whole, "number": number}, measure)
+
+
+def _new(ledger: Ledger, settings: Mapping[str, Any], measure: Callable[[], Any]) -> Record:
+    """Measure; a second process that wants the same waits and finds it."""
     key = run_key(KIND, settings)
     with ledger.lock(key):
         if (found := ledger.get(key)) is not None:
             return found
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         scores = measure()
-        return ledger.put(
-            key,
-            {
-                "kind": KIND,
-                "settings": settings,
-                "scores": scores,
-                "seed": None,
-                "notes": list(scores["notes"]),
-                "wall_seconds": round(time.monotonic() - clock, 3),
-                "started": started,
-            },
-        )
+        record = {
+            "kind": KIND,
+            "settings": settings,
+            "scores": scores,
+            "seed": None,
+            "notes": list(scores["notes"]),
+            "wall_seconds": round(time.monotonic() - clock, 3),
+            "started": started,
+        }
+        return ledger.put(key, record)

@@ -1,0 +1,58 @@
+"""what=encode and what=search compare what they say; no test says how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*words):
+        command = ["benchmark.py", "profile=demo", "progress=false", "output=f.json", *words]
+        monkeypatch.setattr(sys, "argv", command)
+        runpy.run_path(str(ROOT / "scripts" / "benchmark.py"), run_name="__main__")
+        return json.loads(Path("f.json").read_text(encoding="utf-8"))
+
+    return typed
+
+
+def test_encoding_is_compared_with_the_same_vectors_and_judged(figures):
+    pytest.importorskip("sentence_transformers")
+    found = figures("what=encode", "what.repeats=1", "what.sentences=8")
+    kinds = {(row["model"], row["texts"]) for row in found["rows"]}
+    assert {kind for _, kind in kinds} == {"STSb", "long", "mixed"} and len(kinds) == 5
+    for row in found["rows"]:
+        assert float(row["max |Δ|"]) <= 1e-5
+        assert row["fp32 ×"] == pytest.approx(row["ours fp32 /s"] / row["peer fp32 /s"])
+        for goal in row["goals"].split("; "):
+            words = goal.removesuffix(" met").removesuffix(" not").split()
+            ratio, least = float(words[-3]), float(words[-1])
+            # Shown with two digits, so a ratio on the edge may be either.
+            assert goal.endswith(" not met") == (ratio < least) or abs(ratio - least) < 0.01
+    first = next(row for row in found["rows"] if "bf16 / bf16" in row["goals"])
+    assert first["peer bf16 /s"] > 0 and "ceiling" in first["goals"]
+
+
+def test_search_is_compared_with_the_same_rows(figures):
+    pytest.importorskip("faiss", reason="extra search")
+    few = ["what.vectors=3000", "what.width=16", "what.queries=9", "what.k=4", "what.repeats=1"]
+    (row,) = figures("what=search", *few)["rows"]
+    assert row["same rows %"] == pytest.approx(100)
+    assert row["times faster"] == pytest.approx(row["faiss s"] / row["ours s"])
+    met = row["times faster"] >= 1 and row["GB beside"] <= 1
+    assert row["goal"].endswith("not met") is not met
+
+
+def test_numbers_that_measure_nothing_are_one_line(figures, capsys):
+    with pytest.raises(SystemExit) as end:
+        figures("what=search", "what.k=0")
+    assert end.value.code == 2 and "what=search: every number" in capsys.readouterr().err
