@@ -81,3 +81,8 @@ def test_what_an_evaluation_reads_passes(words):
 def test_a_table_refuses_a_length_of_nothing_before_its_rows(change):
     with pytest.raises(UserError, match=r"max_length=-?\d: expected at least 1"):
         check(Request("lite", (change,)))
+
+
+def test_a_command_without_an_encoder_has_no_length_to_check(tmp_path):
+    words = ["run=0123456789abcdef", f"output={tmp_path}"]
+    refuse_ignored(compose(words, "export"), words)

@@ -69,7 +69,7 @@ def check_lengths(config: DictConfig) -> None:
         UserError: If a greatest length is less than 1.
     """
     for group in ("encoder", "data"):
-        length = config[group].get("max_length")
+        length = config[group].get("max_length") if group in config else None
         if isinstance(length, int) and length < 1:
             raise UserError(f"{group}.max_length={length}: expected at least 1")
 

@@ -23,8 +23,6 @@ from sbert_repro.errors import UserError
 from sbert_repro.files import sha256_of
 from sbert_repro.inference import reference
 
-MAX_LENGTH = 128
-"""Words of a sentence where nothing says otherwise, markers not counted."""
 UNTRAINED_SEED = 1
 _log = logging.getLogger(__name__)
 
@@ -43,9 +41,11 @@ class BiLstmEncoder:
         VERSION: Raised when the same model would give other vectors.
         label: The name that a table prints.
         notes: What a reader must know about the model.
+        longest: Words of a sentence where nothing says otherwise, markers not counted.
     """
 
     VERSION: ClassVar[int] = 1
+    longest: ClassVar[int] = 128
 
     def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/bilstm.yaml
         self,
@@ -86,7 +86,7 @@ class BiLstmEncoder:
         self.hidden = hidden
         self.label = label or f"untrained BiLSTM, 2 × {hidden:,}"
         self.notes: list[str] = list(self.vectors.notes)
-        self.precision, self.max_length = precision, max_length or MAX_LENGTH
+        self.precision, self.max_length = precision, max_length or self.longest
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class InferSentEncoder(BiLstmEncoder):
     """
 
     VERSION: ClassVar[int] = 1
+    longest: ClassVar[int] = BiLstmBackbone.positions
 
     def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/infersent.yaml
         self,
@@ -77,20 +78,11 @@ class InferSentEncoder(BiLstmEncoder):
             precision: ``fp32`` or ``bf16``.
             progress: Draw a bar when the vectors are read for the first time.
         """
-        self.file = _found(path, padding, models_root)
+        self.file, self.padding = _found(path, padding, models_root), padding
         digest = _checked(self.file, sha256)
-        super().__init__(
-            word_vectors,
-            tokenisation=tokenisation,
-            markers=markers,
-            label=label or self.file.stem,
-            max_length=max_length or BiLstmBackbone.positions,
-            data_root=data_root,
-            cache=cache,
-            precision=precision,
-            progress=progress,
-        )
-        self.padding = padding
+        options: dict[str, Any] = {"tokenisation": tokenisation, "markers": markers, "cache": cache}
+        options |= {"data_root": data_root, "max_length": max_length, "precision": precision}
+        super().__init__(word_vectors, label=label or self.file.stem, progress=progress, **options)
         self.notes += [] if sha256 else [f"{self.file.name}: sha256 {digest}, compared with none"]
 
     @property

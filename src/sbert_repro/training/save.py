@@ -56,7 +56,6 @@ def save_model(
             if loss.columns == 1:
                 settings = {**settings, "reads": "pairs"}
             elif not isinstance(backbone, BiLstmBackbone):
-                # A cross-encoder has no vectors, a BiLSTM's words are not sentence-transformers'.
                 limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
                 _describe(whole, pooling, backbone.width, min(limit, backbone.positions))
             _write(whole / "sbert_repro.json", settings)
@@ -69,7 +68,11 @@ def save_model(
 
 
 def _describe(folder: Path, pooling: nn.Module, width: int, limit: int) -> None:
-    """Write what sentence-transformers reads beside the weights."""
+    """Write what sentence-transformers reads beside the weights.
+
+    It could not give the vectors of the two others: a cross-encoder has none, and a BiLSTM takes
+    texts apart in another way.
+    """
     modes = {f"pooling_mode_{mode}": name == pooling.name for name, mode in _MODES.items()}
     contents: dict[str, Any] = {
         "modules.json": [
