@@ -163,7 +163,7 @@ def test_an_interrupted_run_goes_on_and_leaves_one_record(overrides, tmp_path, m
 
 
 def test_two_stages(overrides, tmp_path, monkeypatch):
-    parent = "parent=['loss=classification','data.allow_partial=true']"
+    parent = "parent=['loss=classification','data.allow_partial=true','trainer.epochs=2']"
     typed = overrides("loss=regression", parent, "pooling=max")
     record = train(compose(typed), typed)
     ledger = Ledger(tmp_path / "results" / "runs")

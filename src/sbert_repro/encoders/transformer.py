@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sbert_repro.backbone import known_weights
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
 from sbert_repro.batch import Tokens
@@ -79,7 +80,7 @@ class TransformerEncoder:
         check_layer(self.folder, said.layer, layer)
         self.pooling = pooling_named(said.pooling or "mean") if pooling is None else pooling
         self.label = label or Path(path).name
-        self.notes: list[str] = []
+        self.notes = known_weights.notes(path, revision, self.folder)
         self.layer, self.precision, self.progress = layer, precision, progress
         self.asked_engine = engine
         self.normalize = said.normalize

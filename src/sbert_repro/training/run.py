@@ -140,7 +140,9 @@ def _fit(
         "settings": settings,
         "scores": result.scores,
         "seed": config.seed,
-        "notes": list(dict.fromkeys([*parent.get("notes", []), *result.notes])),
+        "notes": list(
+            dict.fromkeys([*(parent.get("notes") or start.notes(config)), *result.notes])
+        ),
         "steps": result.steps,
         "train_seconds": round(result.seconds, 3),
         "wall_seconds": round(time.monotonic() - clock, 3),

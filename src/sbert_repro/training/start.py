@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sbert_repro.backbone import bilstm, fused, transformer
+from sbert_repro.backbone import bilstm, fused, known_weights, transformer
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.backbone.lookup import find_model, model_sha256
 from sbert_repro.backbone.transformer import TransformerBackbone
@@ -79,6 +79,20 @@ def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone
         return backbone, _tokenizer(config, vectors)
     source = parent_model or _source(config)
     return transformer.load(source, config.encoder.layer), transformer.load_tokenizer(source)
+
+
+def notes(config: DictConfig) -> list[str]:
+    """Give what a reader must know about the weights that a run starts from.
+
+    Args:
+        config: The composed options.
+
+    Returns:
+        list[str]: Nothing for weights that are known to be the model's.
+    """
+    if config.encoder["_target_"] == _BILSTM:
+        return []
+    return known_weights.notes(config.encoder.path, config.encoder.revision, _source(config))
 
 
 def _source(config: DictConfig) -> Path:
