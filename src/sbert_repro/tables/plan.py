@@ -158,8 +158,8 @@ def _chain(row: Row, words: list[str], request: Request) -> Chain:
     lengths = [change for change in request.changes if key_of(change) in STAGE_LENGTHS]
     if row.trained and config.parent is not None and lengths:
         # Typed for a table they hold for all its runs, so for a first stage that is another row's.
-        first = ",".join(f"'{word}'" for word in [*config.parent, *lengths])
-        overrides.append(f"parent=[{first}]")
+        quoted = ",".join(f"'{word}'" for word in [*config.parent, *lengths])
+        overrides.append(f"parent=[{quoted}]")
         config = compose(overrides, root)
     chain = [(overrides, config)]
     while row.trained and (parent := chain[0][1].parent) is not None:
