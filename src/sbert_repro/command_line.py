@@ -62,11 +62,7 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
             # Raised through Hydra, a mistake would be announced in two lines and, in a sweep, only
             # after the jobs that had none; so it is kept, and the other jobs go on.
             try:
-                typed = list(HydraConfig.get().overrides.task)
-                check(config)
-                refuse_ignored(config, typed)
-                prepare(config)
-                main(config, typed)
+                _run(main, config, list(HydraConfig.get().overrides.task))
             except UserError as mistake:
                 mistakes.append(mistake)
 
@@ -87,3 +83,10 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
         return lambda: one_line_errors(run)
 
     return decorate
+
+
+def _run(main: Main, config: DictConfig, typed: list[str]) -> None:
+    check(config)
+    refuse_ignored(config, typed)
+    prepare(config)
+    main(config, typed)
