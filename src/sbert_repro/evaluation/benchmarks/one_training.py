@@ -10,23 +10,30 @@ import resource
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from sbert_repro.batch import Batch
 from sbert_repro.composition import build, compose
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
+from sbert_repro.evaluation.speed.record import quiet
 from sbert_repro.training.examples import load_examples
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.start import load
 
+_LIBRARY = "sentence_transformers"
 _PARTS = {
     "products": ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn"),
     "optimizer": ("_fused_adamw_",),
@@ -89,45 +96,56 @@ def peers(
     Returns:
         Ran: Time and memory.
     """
-    import datasets
-    import sentence_transformers as library
-    from transformers import TrainerCallback
-
-    from_library = "sentence_transformers.sentence_transformer"
-    losses = importlib.import_module(f"{from_library}.losses")
-    modules = importlib.import_module(f"{from_library}.modules")
+    library = importlib.import_module(_LIBRARY)
+    losses = importlib.import_module(f"{_LIBRARY}.sentence_transformer.losses")
+    modules = importlib.import_module(f"{_LIBRARY}.sentence_transformer.modules")
+    quiet()
     network = modules.Transformer(folder, max_seq_length=130)  # ours counts 128 without specials
     width = network.get_embedding_dimension()
     model = library.SentenceTransformer(modules=[network, modules.Pooling(width, "mean")])
+    loss = losses.SoftmaxLoss(model, width, len(set(labels)))
+    options = {
+        "per_device_train_batch_size": batch_size,
+        "max_steps": steps,
+        "bf16": precision == "bf16",
+    }
+    premise, hypothesis = columns
+    rows = {"sentence1": premise, "sentence2": hypothesis, "label": list(labels)}
+    return Ran(_seconds(model, loss, rows, options), _peak())
+
+
+def _seconds(model: Any, loss: Any, rows: dict[str, Any], options: dict[str, Any]) -> float:
+    """Train by the library, and give the time from the first step's beginning to the last's end."""
+    import datasets
+    from transformers import TrainerCallback
+
+    library = importlib.import_module(_LIBRARY)
     marks: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             marks.append(_now())
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             marks.append(_now())
 
-    premise, hypothesis = columns
-    rows = {"sentence1": premise, "sentence2": hypothesis, "label": list(labels)}
-    with tempfile.TemporaryDirectory() as output:
+    quietly: dict[str, Any] = {"report_to": [], "save_strategy": "no", "logging_strategy": "no"}
+    # It prints its own reports and draws its own bars; errors come through all the same.
+    with tempfile.TemporaryDirectory() as output, redirect_stdout(StringIO()), _still():
         library.SentenceTransformerTrainer(
             model=model,
             args=library.SentenceTransformerTrainingArguments(
                 output_dir=output,
-                per_device_train_batch_size=batch_size,
-                max_steps=steps,
-                bf16=precision == "bf16",
-                report_to=[],
-                save_strategy="no",
-                logging_strategy="no",
+                use_cpu=not torch.cuda.is_available(),
                 disable_tqdm=True,
+                **quietly,
+                **options,
             ),
             train_dataset=datasets.Dataset.from_dict(rows),
-            loss=losses.SoftmaxLoss(model, width, len(set(labels))),
+            loss=loss,
             callbacks=[Clock()],
         ).train()
-    return Ran(marks[-1] - marks[0], _peak())
+    return marks[-1] - marks[0]
 
 
 def check_peer() -> None:
@@ -136,7 +154,7 @@ def check_peer() -> None:
     Raises:
         UserError: If it, or what its trainer needs, is not installed.
     """
-    for name in ("sentence_transformers", "accelerate"):
+    for name in (_LIBRARY, "accelerate"):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -151,7 +169,7 @@ def profiled(overrides: Sequence[str], steps: int = 3) -> dict[str, float]:
 
     Args:
         overrides: Options as typed after ``train.py``.
-        steps: How many are looked at, after one that is not.
+        steps: How many are looked at, at most, after one that is not.
 
     Returns:
         dict[str, float]: Part → share of the time, largest first.
@@ -166,10 +184,10 @@ def profiled(overrides: Sequence[str], steps: int = 3) -> dict[str, float]:
     half = plain(config.trainer.precision) == "bf16"
     kinds = torch.profiler.ProfilerActivity
     watched = [kinds.CUDA] if device == "cuda" else [kinds.CPU]
-    batches = iter(stream)
+    first, *others = islice(stream, steps + 1)
 
-    def step() -> None:
-        batch = next(batches).to(device)
+    def step(batch: Batch) -> None:
+        batch = batch.to(device)
         with torch.autocast(device, torch.bfloat16, enabled=half):
             outcome = module.training_step(batch, 0)
         optimizer.zero_grad()
@@ -177,10 +195,10 @@ def profiled(overrides: Sequence[str], steps: int = 3) -> dict[str, float]:
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
 
-    step()
+    step(first)
     with torch.profiler.profile(activities=watched) as profile:
-        for _ in range(steps):
-            step()
+        for batch in others:
+            step(batch)
     return _shares(profile.key_averages(), device)
 
 
@@ -192,6 +210,13 @@ def _shares(events: Any, device: str) -> dict[str, float]:
         found[names.get(event.key, "everything else")] += spent
     whole = sum(found.values()) or 1
     return {part: spent / whole for part, spent in found.most_common()}
+
+
+@contextmanager
+def _still() -> Iterator[None]:
+    with redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _now() -> float:
