@@ -45,7 +45,6 @@ $(BUILT): requirements.lock pyproject.toml
 
 demo: setup  ## every table on made-up data with a tiny model, in minutes, without a network
 	@$(MAKE) --no-print-directory reproduce-all PROFILE=demo
-	@$(MAKE) --no-print-directory headline PROFILE=demo >/dev/null
 	@echo "The demo's tables (synthetic data, not the paper's) lie in results/demo/:"
 	@ls results/demo/*.md
 
@@ -80,8 +79,9 @@ headline: setup  ## the most similar pair of 10,000 sentences: encode, search, t
 table-%: setup  ## one table of the paper, such as table-1
 	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)
 
-reproduce-all: setup  ## every table that has a file in configs/tables
-	@$(MAKE) --no-print-directory --keep-going $(TABLES:configs/tables/table_%.yaml=table-%)
+# ARGS are options of tables, which the headline does not have.
+reproduce-all: setup  ## every table that has a file in configs/tables, and the headline
+	@$(MAKE) --no-print-directory --keep-going $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(strip $(ARGS)),,headline)
 
 clean:  ## remove caches; keeps .venv, data and results
 	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
