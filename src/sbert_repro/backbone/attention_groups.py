@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_CALL = 1500
+_CALL = 3000
 """What another group costs, in scores of one head that could be computed instead (measured)."""
 
 
