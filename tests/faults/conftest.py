@@ -23,12 +23,14 @@ class Folder:
 
     def __init__(self, root: Path, words: tuple[str, ...]) -> None:
         self.root, self.words = root, words
+        self.within: tuple[str, ...] = ()
         self.notes = root / "notes"
         root.mkdir()
 
     def start(self, kill_after: int = 0, **variables: str) -> subprocess.Popen:
         """The command, killed before its n-th change of the disk."""
-        command = [sys.executable, str(PROGRAM), str(self.notes), str(kill_after), *self.words]
+        command = [*self.within, sys.executable, str(PROGRAM), str(self.notes), str(kill_after)]
+        command += self.words
         command += [f"paths.results={self.root / 'results'}", f"paths.cache={self.root / 'cache'}"]
         environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **variables}
         return subprocess.Popen(
