@@ -6,7 +6,6 @@ cosine of at least 0.9995 with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,18 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sbert_repro.inference.batches import Pieces, lengths_of, run
-from sbert_repro.inference.layers import Groups, row_of, states
+from sbert_repro.inference.layers import Pool, pooled, row_of, states
 from sbert_repro.inference.plan import plan_packed
 from sbert_repro.inference.progress import Advance
-from sbert_repro.inference.weights import Network
+from sbert_repro.inference.weights import Network, why_no_network
 
 BUDGET = 1024
 """Word pieces in a batch: enough for the products to run at full speed, few enough for the caches
 to hold what passes from one to the next."""
-FAMILIES = ("bert", "roberta", "xlm-roberta")
-"""Values of ``model_type`` with BERT's layers and with weights under BERT's names."""
-
-Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def why_not(config: Any, precision: str = "fp32") -> str | None:
@@ -40,13 +35,7 @@ def why_not(config: Any, precision: str = "fp32") -> str | None:
     Returns:
         str | None: A reason in few words, or ``None``: nothing does.
     """
-    if config.model_type not in FAMILIES:
-        return f"model_type {config.model_type} is none of {', '.join(FAMILIES)}"
-    if config.hidden_act != "gelu":
-        return f"its activation is {config.hidden_act}, not gelu"
-    if getattr(config, "is_decoder", False):
-        return "it is a decoder"
-    return _machine(precision)
+    return why_no_network(config) or _machine(precision)
 
 
 @cache
@@ -89,17 +78,6 @@ def encode(
     def embed(some: Pieces) -> Tensor:
         row = row_of(some)
         found = states(network, row, layer, first_only=first_only)
-        groups = tuple((1, count) for _, count in row.groups) if first_only else row.groups
-        return _pooled(found, groups, pool)
+        return pooled(found, row, pool, first_only=first_only)
 
     return run(pieces, plan_packed(lengths_of(pieces), BUDGET), embed, advance)
-
-
-def _pooled(found: Tensor, groups: Groups, pool: Pool) -> Tensor:
-    """Pool each group of sentences of equal length; ``[S, D]`` to ``[n, D]``."""
-    vectors = []
-    parts = found.split([length * count for length, count in groups])
-    for (length, count), part in zip(groups, parts, strict=True):
-        mask = torch.ones(count, length, dtype=torch.bool)
-        vectors.append(pool(part.view(count, length, -1), mask))
-    return torch.cat(vectors)

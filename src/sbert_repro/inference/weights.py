@@ -1,9 +1,4 @@
-"""A transformers network as the packed engine wants it: weights laid out for oneDNN once.
-
-PyTorch keeps a linear layer's weight as the checkpoint has it, and its product must fetch it in an
-order that no processor likes. oneDNN has an order of its own for each processor; put into it once,
-the same product in fp32 runs up to twice as fast. Q, K and V are one product instead of three.
-"""
+"""A transformers network as the packed engines want it: Q, K and V are one product, not three."""
 
 from __future__ import annotations
 
@@ -17,49 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.inference.products import Lay, Product, for_onednn
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_ROWS = 1024
-"""Word pieces of a usual batch; oneDNN chooses the order of the weights by it."""
-
-
-@dataclass(frozen=True)
-class Product:
-    """A linear layer, ``x Wᵀ + b``, whose weight lies in oneDNN's order.
-
-    Attributes:
-        weight: An opaque tensor of oneDNN's.
-        bias: ``[out]``.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Multiply ``x [S, in]``; gives ``[S, out]``."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, "none", [], ""
-        )
-        return product
-
-    def gelu(self, x: Tensor) -> Tensor:
-        """Multiply and apply the exact GELU while the result is still in a register."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, "gelu", [], "none"
-        )
-        return product
-
-    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
-        """Multiply and add ``residual [S, out]`` while the result is still in a register."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-            x, residual, self.weight, self.bias, "add"
-        )
-        return product
+FAMILIES = ("bert", "roberta", "xlm-roberta")
+"""Values of ``model_type`` with BERT's layers and with weights under BERT's names."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    """Layer normalisation; its weights stay fp32, the states may be bf16."""
+    """Layer normalisation; its sums are in fp32 whatever the states are."""
 
     weight: Tensor
     bias: Tensor
@@ -120,19 +82,47 @@ class Network:
     """Word pieces a sentence may have, special ones included."""
 
 
-def prepack(backbone: TransformerBackbone, precision: str = "fp32") -> Network:
-    """Lay out a network's weights for the packed engine.
+def why_no_network(config: Any) -> str | None:
+    """Say what keeps a model from being a `Network`.
 
     Args:
-        backbone: One that `why_not` has nothing against; it can be dropped afterwards.
+        config: The model's transformers configuration.
+
+    Returns:
+        str | None: A reason in few words, or ``None``: nothing does.
+    """
+    if config.model_type not in FAMILIES:
+        return f"model_type {config.model_type} is none of {', '.join(FAMILIES)}"
+    if config.hidden_act != "gelu":
+        return f"its activation is {config.hidden_act}, not gelu"
+    return "it is a decoder" if getattr(config, "is_decoder", False) else None
+
+
+def prepack(
+    backbone: TransformerBackbone,
+    precision: str = "fp32",
+    lay: Lay = for_onednn,
+    norms: torch.dtype = torch.float32,
+) -> Network:
+    """Lay out a network's weights for a packed engine, on the device where they are.
+
+    Args:
+        backbone: One that `why_no_network` has nothing against; it can be dropped afterwards.
         precision: ``fp32`` or ``bf16``, for products, states and attention; sums over word pieces,
             normalisation and pooling stay fp32.
+        lay: Makes each product; by default for a CPU.
+        norms: Type of the weights of the layers' normalisation.
 
     Returns:
         Network: The same network.
     """
     model: Any = backbone.model
-    dtype, config, tables = DTYPES[precision], model.config, model.embeddings
+    dtype, tables = DTYPES[precision], model.embeddings
+    heads = int(model.config.num_attention_heads)
+
+    def product(weight: Tensor, bias: Tensor) -> Product:
+        return lay(*(part.detach().to(dtype, copy=True) for part in (weight, bias)))
+
     with torch.inference_mode():
         embeddings = Embeddings(
             words=_own(tables.word_embeddings.weight),
@@ -141,9 +131,7 @@ def prepack(backbone: TransformerBackbone, precision: str = "fp32") -> Network:
             norm=_norm(tables.LayerNorm),
             dtype=dtype,
         )
-        layers = tuple(
-            _layer(layer, int(config.num_attention_heads), dtype) for layer in model.encoder.layer
-        )
+        layers = tuple(_layer(layer, heads, product, norms) for layer in model.encoder.layer)
     return Network(embeddings, layers, backbone.width, backbone.positions)
 
 
@@ -152,11 +140,11 @@ def _own(weight: Tensor) -> Tensor:
     return weight.detach().float().clone()
 
 
-def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(_own(norm.weight), _own(norm.bias), float(norm.eps))
+def _norm(norm: nn.LayerNorm, dtype: torch.dtype = torch.float32) -> Norm:
+    return Norm(_own(norm.weight).to(dtype), _own(norm.bias).to(dtype), float(norm.eps))
 
 
-def _layer(layer: Any, heads: int, dtype: torch.dtype) -> Layer:
+def _layer(layer: Any, heads: int, product: Lay, norms: torch.dtype) -> Layer:
     attention, output = layer.attention.self, layer.attention.output
     # Folded into the weights, so that no pass over the scores is needed for it.
     scale = 1 / math.sqrt(attention.query.out_features / heads)
@@ -168,15 +156,10 @@ def _layer(layer: Any, heads: int, dtype: torch.dtype) -> Layer:
 
     return Layer(
         heads=heads,
-        qkv=_product(joined(lambda part: part.weight), joined(lambda part: part.bias), dtype),
-        out=_product(output.dense.weight, output.dense.bias, dtype),
-        out_norm=_norm(output.LayerNorm),
-        up=_product(layer.intermediate.dense.weight, layer.intermediate.dense.bias, dtype),
-        down=_product(layer.output.dense.weight, layer.output.dense.bias, dtype),
-        down_norm=_norm(layer.output.LayerNorm),
+        qkv=product(joined(lambda part: part.weight), joined(lambda part: part.bias)),
+        out=product(output.dense.weight, output.dense.bias),
+        out_norm=_norm(output.LayerNorm, norms),
+        up=product(layer.intermediate.dense.weight, layer.intermediate.dense.bias),
+        down=product(layer.output.dense.weight, layer.output.dense.bias),
+        down_norm=_norm(layer.output.LayerNorm, norms),
     )
-
-
-def _product(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Product:
-    ordered = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype), _ROWS)
-    return Product(ordered, bias.detach().to(dtype).clone())
