@@ -13,12 +13,14 @@ def parameter(*shape):
 def test_several_parameters_are_stacked_and_follow_every_change():
     first, second = parameter(2, 3), parameter(4, 3)
     weights = WorkingWeights([first, second], torch.bfloat16)
-    assert torch.equal(weights.value(), torch.cat([first, second]).bfloat16())
+    assert torch.equal(weights.value, torch.cat([first, second]).bfloat16())
     with torch.no_grad():
         second.add_(1)
-    assert torch.equal(weights.value(), torch.cat([first, second]).bfloat16())
+    weights.refresh()
+    assert torch.equal(weights.value, torch.cat([first, second]).bfloat16())
     first.data = torch.ones(2, 3)
-    assert torch.equal(weights.value()[:2], torch.ones(2, 3).bfloat16())
+    weights.refresh()
+    assert torch.equal(weights.value[:2], torch.ones(2, 3).bfloat16())
 
 
 def test_a_gradient_of_the_whole_is_taken_apart_in_fp32():

@@ -29,7 +29,7 @@ from sbert_repro.backbone.fused_parts import (
 from sbert_repro.backbone.packing import Packing
 from sbert_repro.backbone.working_weights import GradientMemory, WorkingWeights
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same weights would give other gradients; in the keys of bf16 runs."""
 
 _log = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ class FusedNetwork:
             found = [self._embedded(packing, first_position, draws)]
             groups = grouped([n for n, count in packing.groups for _ in range(count)])
             for layer in self._layers:
+                for dense in layer[1:]:
+                    dense.refresh()
                 found.append(self._through(found[-1], groups, layer, draws))
         return found
 

@@ -42,7 +42,7 @@ class Dense:
         Returns:
             Tensor: ``[S, out]``.
         """
-        return F.linear(states, self.weight.value(), self.bias.value())
+        return F.linear(states, self.weight.value, self.bias.value)
 
     def gradients(self, states: Tensor, gradient: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Give the gradients of what went in, and of weights and biases.
@@ -57,7 +57,12 @@ class Dense:
         """
         weights = self.weight.gradients(gradient.t() @ states, self.memory)
         biases = self.bias.gradients(gradient.sum(0), self.memory)
-        return gradient @ self.weight.value(), (*weights, *biases)
+        return gradient @ self.weight.value, (*weights, *biases)
+
+    def refresh(self) -> None:
+        """Take weights and biases over as they are now."""
+        self.weight.refresh()
+        self.bias.refresh()
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Give weights, then biases, for autograd to know of.

@@ -18,6 +18,7 @@ class WorkingWeights:
 
     Attributes:
         parameters: What it is made of, in order.
+        value: The weights in the working format, as they were at the last `refresh`.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], dtype: torch.dtype) -> None:
@@ -30,22 +31,18 @@ class WorkingWeights:
         self.parameters = tuple(parameters)
         self._sizes = [parameter.shape[0] for parameter in self.parameters]
         shape = (sum(self._sizes), *self.parameters[0].shape[1:])
-        self._value = torch.empty(shape, dtype=dtype)
-        self._seen: tuple[tuple[int, int], ...] = ()
+        self.value = torch.empty(shape, dtype=dtype)
+        self.refresh()
 
-    def value(self) -> Tensor:
-        """Give the weights as the parameters are now.
+    def refresh(self) -> None:
+        """Take the parameters over as they are now; to be called before each pass.
 
-        Returns:
-            Tensor: In the working format; overwritten when the parameters have changed.
+        Nothing tells cheaply whether they have changed: the fused optimizers of PyTorch do not
+        count their steps in a parameter's version.
         """
-        now = tuple((p.data_ptr(), p._version) for p in self.parameters)
-        if now != self._seen:
-            parts = self._value.split(self._sizes)
-            for part, parameter in zip(parts, self.parameters, strict=True):
-                part.copy_(parameter.detach())
-            self._seen = now
-        return self._value
+        parts = self.value.split(self._sizes)
+        for part, parameter in zip(parts, self.parameters, strict=True):
+            part.copy_(parameter.detach())
 
     def gradients(self, gradient: Tensor, memory: GradientMemory) -> tuple[Tensor, ...]:
         """Take the gradient of the whole apart.
