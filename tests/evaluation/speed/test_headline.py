@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbert_repro.evaluation.search.pairs import most_similar_pair
+from sbert_repro.evaluation.search.pairs import Pairs, most_similar_pair
 from sbert_repro.evaluation.speed import headline, record
 from sbert_repro.evaluation.speed.cross import untrained_cross_encoder
 from sbert_repro.report.headline import PAPER, in_words, plot
@@ -27,6 +27,17 @@ def test_brute_force_and_search_agree(n):
 def test_brute_force_takes_the_lower_rows_of_a_tie():
     vectors = np.eye(6, dtype=np.float32)[[0, 1, 2, 1, 2, 5]]
     assert headline.brute_force_pair(vectors) == (1, 3)
+
+
+def test_of_several_closest_pairs_any_is_the_closest():
+    """Rounding decides which of three equal vectors comes first, and may do so in two ways."""
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        vectors = random.standard_normal((50, 64)).astype(np.float32)
+        vectors[10], vectors[40], vectors[45] = vectors[3], 1.7 * vectors[20], vectors[20]
+        found = most_similar_pair(vectors)
+        assert headline.is_closest(found, vectors)
+        assert not headline.is_closest(Pairs(found.scores, np.array([[0, 1]])), vectors)
 
 
 def test_the_timed_cross_encoder_scores_pairs_and_is_kept(tiny_bert, tmp_path):
