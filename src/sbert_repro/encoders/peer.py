@@ -14,8 +14,6 @@ from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
 
-_BACKENDS = ("torch", "onnx")
-
 
 class PeerEncoder:
     """``SentenceTransformer(folder).encode`` at its defaults.
@@ -32,7 +30,6 @@ class PeerEncoder:
         self,
         path: str,
         *,
-        backend: str = "torch",
         batch_size: int = 32,
         precision: str = "fp32",
         label: str | None = None,
@@ -42,24 +39,18 @@ class PeerEncoder:
 
         Args:
             path: A folder or a Hub id; see `find_model`.
-            backend: ``torch`` or ``onnx``.
             batch_size: Sentences in a batch; 32 is the library's default.
             precision: ``fp32`` or ``bf16``: the format that the weights are loaded in.
             label: ``None``: the last part of ``path``.
             models_root: Folder of models.
 
         Raises:
-            UserError: If there is no such backend, or it or the model is not there.
+            UserError: If the library or the model is not there.
         """
-        if backend not in _BACKENDS:
-            raise UserError(f"encoder.backend={backend}: expected one of {', '.join(_BACKENDS)}")
-        self.library = _library("sentence_transformers", "sentence-transformers")
-        if backend == "onnx":
-            # No version of it runs beside transformers 5, which this project needs.
-            _library("optimum.onnxruntime", "optimum-onnx")
+        self.library = library("sentence_transformers", ".venv/bin/pip install")
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
-        self.backend, self.batch_size, self.precision = backend, batch_size, precision
+        self.batch_size, self.precision = batch_size, precision
         self.label = label or Path(path).name
         self.notes: list[str] = [f"sentence-transformers {self.library.__version__}"]
 
@@ -70,7 +61,7 @@ class PeerEncoder:
             "encoder": "sentence_transformers",
             "version": [self.VERSION, self.library.__version__],
             "model": model_sha256(self.folder),
-            "backend": self.backend,
+            "backend": "torch",
             "precision": self.precision,
         }
 
@@ -80,9 +71,8 @@ class PeerEncoder:
         kind = "bfloat16" if self.precision == "bf16" else "float32"
         return self.library.SentenceTransformer(
             str(self.folder),
-            backend=self.backend,
             local_files_only=True,
-            model_kwargs={"dtype": kind} if self.backend == "torch" else {},
+            model_kwargs={"dtype": kind},
         )
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
@@ -100,11 +90,24 @@ class PeerEncoder:
         return np.asarray(found, np.float32)
 
 
-def _library(module: str, package: str) -> Any:
+def library(module: str, install: str) -> Any:
+    """Import a library that only a peer needs.
+
+    Args:
+        module: Its name in Python.
+        install: The command that installs it; one that ends in ``install`` is given the name.
+
+    Returns:
+        Any: The module.
+
+    Raises:
+        UserError: If it is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as problem:
+        package = module.replace("_", "-")
+        command = f"{install} {package}" if install.endswith(" install") else install
         raise UserError(
-            f"{package} is not installed ({problem}); run .venv/bin/pip install {package}, or "
-            "leave this encoder out"
+            f"{package} is not installed ({problem}); run {command}, or leave this encoder out"
         ) from None

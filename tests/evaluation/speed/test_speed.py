@@ -61,7 +61,6 @@ def test_the_peer_gives_our_vectors(tiny_bert):
     [
         (lambda path: PaddedEncoder(path, order="words"), "expected an order of given, characters"),
         (lambda path: PaddedEncoder(path, batch_size=0), "batch_size=0"),
-        (lambda path: PeerEncoder(path, backend="tensorflow"), "one of torch, onnx"),
     ],
 )
 def test_wrong_options_are_one_line(tiny_bert, make, says):
@@ -159,8 +158,8 @@ def test_table_7_from_end_to_end(tmp_path, monkeypatch, capsys):
     low, ours, high = (float(done[name]) for name in ("ci_low", "ours", "ci_high"))
     assert low <= ours <= high and done["n"] == "2" and done["verdict"] == "other machine"
     assert float(done["paper"]) in (83, 2042)
-    absent = by_row["sentence-transformers, ONNX"]
-    assert absent["ours"] or "not installed" in absent["note"]
+    absent = by_row["ONNX Runtime, as sentence-transformers batches"]
+    assert absent["ours"] or "EXTRAS=peers" in absent["note"]
     text = Path("results/demo/table_7.md").read_text(encoding="utf-8")
     assert "DEMO" in text and "threads" in text and "product ceiling in bf16" in text
     stored = Path("results/runs") / done["run_keys"] / "record.json"

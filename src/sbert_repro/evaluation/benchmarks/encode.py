@@ -15,6 +15,7 @@ from transformers import AutoConfig
 from sbert_repro.backbone.lookup import weights_folder
 from sbert_repro.config import Precision
 from sbert_repro.encoders.base import SentenceEncoder
+from sbert_repro.encoders.onnx_runtime import OnnxRuntimeEncoder
 from sbert_repro.encoders.peer import PeerEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
@@ -30,13 +31,14 @@ LONG = 256
 """Words of a long text, each of which is at least one word piece."""
 _MAX_LENGTH = 256
 _GOALS = {
-    (BASE, "STSb"): {"fp32": 2.5, "bf16": 5.0, "bf16 / bf16": 1.2, "ceiling": 0.85},
+    (BASE, "STSb"): {"fp32": 2.5, "onnx": 1.0, "bf16": 5.0, "bf16 / bf16": 1.2, "ceiling": 0.85},
     (BASE, "long"): {"fp32": 1.0},
     (BASE, "mixed"): {"fp32": 1.0},
     (MINILM, "STSb"): {"fp32": 2.0},
     (MINILM, "mixed"): {"fp32": 1.0},
 }
-"""Least ratios to the library in fp32; ``bf16 / bf16``: to it in bf16; share of the ceiling."""
+"""Least ratios to the library in fp32; ``onnx``: of fp32 to it over ONNX Runtime; ``bf16 / bf16``:
+to it in bf16; share of the ceiling."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ class EncodeBenchmark:
         rows, notes = [], []
         for (name, kind), goals in _GOALS.items():
             folder, said = _model(name, config, texts["STSb"])
-            rows.append(self._measured(folder, name, kind, texts[kind], goals))
-            notes += said
+            encoders, more = _encoders(str(folder), goals, _limit(folder), config.paths.cache)
+            row = {"model": Path(name).name, "texts": kind}
+            rows.append({**row, **self._measured(folder, texts[kind], goals, encoders)})
+            notes += [*said, *more]
         notes = [*dict.fromkeys(notes), f"median of {self.repeats} in turns; {conditions()}"]
         return Figures("Encoding: ours beside sentence-transformers", rows, notes)
 
@@ -87,35 +91,29 @@ class EncodeBenchmark:
         return {"STSb": short, "long": long, "mixed": mixed}
 
     def _measured(
-        self, folder: Path, name: str, kind: str, texts: list[str], goals: dict[str, float]
+        self,
+        folder: Path,
+        texts: list[str],
+        goals: dict[str, float],
+        encoders: dict[str, SentenceEncoder],
     ) -> dict[str, Any]:
-        path, encoders = str(folder), dict[str, SentenceEncoder]()
-        limit = _limit(folder)
-        for precision in [p.name for p in Precision if p.name in goals]:
-            encoders[f"ours {precision}"] = TransformerEncoder(
-                path, precision=precision, max_length=limit - 2
-            )
-        encoders["peer fp32"] = _peer(path, "fp32", limit)
-        if "bf16 / bf16" in goals:
-            encoders["peer bf16"] = _peer(path, "bf16", limit)
         works: dict[str, Callable[[], object]] = {
             label: partial(encoder.encode, texts) for label, encoder in encoders.items()
         }
-        shape, lengths = shape_and_lengths(folder, texts, limit)
+        shape, lengths = shape_and_lengths(folder, texts, _limit(folder))
         works["ceiling"], flops = product_work(shape, "fp32")
         times = interleaved(works, self.repeats)
         each = {label: times[label].median for label in works}
         share = shape.flops(lengths) / each["ours fp32"] / (flops / each["ceiling"])
         found = {
             "fp32": each["peer fp32"] / each["ours fp32"],
+            "onnx": each.get("onnx", np.nan) / each["ours fp32"],
             "bf16": each["peer fp32"] / each.get("ours bf16", np.inf),
             "bf16 / bf16": each.get("peer bf16", 0.0) / each.get("ours bf16", np.inf),
             "ceiling": share,
         }
         difference = encoders["ours fp32"].encode(texts) - encoders["peer fp32"].encode(texts)
         return {
-            "model": Path(name).name,
-            "texts": kind,
             **{f"{label} /s": _rate(len(texts), each, label) for label in _COLUMNS},
             "fp32 ×": found["fp32"],
             "of the ceiling": found["ceiling"],
@@ -124,7 +122,30 @@ class EncodeBenchmark:
         }
 
 
-_COLUMNS = ("ours fp32", "ours bf16", "peer fp32", "peer bf16")
+_COLUMNS = ("ours fp32", "ours bf16", "peer fp32", "peer bf16", "onnx")
+
+
+def _encoders(
+    path: str, goals: dict[str, float], limit: int, cache: str
+) -> tuple[dict[str, SentenceEncoder], list[str]]:
+    """Give what is timed for some goals, and what a reader must know about it."""
+    encoders, notes = dict[str, SentenceEncoder](), list[str]()
+    for precision in [p.name for p in Precision if p.name in goals]:
+        encoders[f"ours {precision}"] = TransformerEncoder(
+            path, precision=precision, max_length=limit - 2
+        )
+    encoders["peer fp32"] = _peer(path, "fp32", limit)
+    if "bf16 / bf16" in goals:
+        encoders["peer bf16"] = _peer(path, "bf16", limit)
+    if "onnx" in goals:
+        try:
+            encoder = OnnxRuntimeEncoder(path, cache=cache)
+        except UserError as problem:
+            return encoders, [f"onnx not timed: {problem}"]
+        encoder.model.max_seq_length = limit
+        encoders["onnx"] = encoder
+        notes += [f"onnx: {note}" for note in encoder.notes]
+    return encoders, notes
 
 
 def _peer(path: str, precision: str, limit: int) -> PeerEncoder:
@@ -144,6 +165,8 @@ def _rate(count: int, seconds: dict[str, float], label: str) -> float | str:
 
 
 def _judged(goal: str, ratio: float, least: float) -> str:
+    if np.isnan(ratio):
+        return f"{goal} not timed"
     return f"{goal} {ratio:.2f} ≥ {least:g} {'met' if ratio >= least else 'not met'}"
 
 

@@ -1,0 +1,143 @@
+"""The sentence-transformers library over ONNX Runtime: the peer that its onnx backend would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.encoders.base import Vectors
+from sbert_repro.encoders.onnx_graph import VERSION as GRAPH_VERSION
+from sbert_repro.encoders.onnx_graph import onnx_graph
+from sbert_repro.encoders.peer import library
+from sbert_repro.errors import UserError
+
+INSTALL = "make setup EXTRAS=peers"
+
+
+class OnnxRuntimeEncoder:
+    """``SentenceTransformer(folder).encode`` with its network in ONNX Runtime, in fp32.
+
+    Tokenisation, order by length, batches, padding, pooling and normalisation are the library's
+    own code; only the network is replaced, as its onnx backend replaces it. That backend itself
+    needs optimum, no release of which can be installed beside transformers 5.
+
+    Attributes:
+        VERSION: Raised when the same model would give other vectors.
+        label: The name that a table prints.
+        notes: What a reader must know about the model.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        cache: str | Path,
+        batch_size: int = 32,
+        label: str | None = None,
+        models_root: str | Path | None = None,
+    ) -> None:
+        """Find model and libraries; the graph is exported when the first sentence comes.
+
+        Args:
+            path: A folder or a Hub id; see `find_model`.
+            cache: Where exported graphs are kept.
+            batch_size: Sentences in a batch; 32 is the library's default.
+            label: ``None``: the last part of ``path``.
+            models_root: Folder of models.
+
+        Raises:
+            UserError: If the model or a library is not there, or the network would not run where
+                the others of a table do.
+        """
+        if torch.cuda.is_available():
+            # The extra brings the build for CPUs, whose time would stand under "GPU".
+            raise UserError("encoder=onnx_runtime: runs on a CPU only, and here is a GPU")
+        self.library = library("sentence_transformers", ".venv/bin/pip install")
+        self.runtime = library("onnxruntime", INSTALL)
+        for needed in ("onnx", "onnxscript"):
+            library(needed, INSTALL)
+        self.folder = find_model(path, None if models_root is None else Path(models_root))
+        weights_folder(self.folder)
+        self.cache, self.batch_size = Path(cache), batch_size
+        self.label = label or Path(path).name
+        self.notes: list[str] = [
+            f"encode of sentence-transformers {self.library.__version__} with its network in ONNX "
+            f"Runtime {self.runtime.__version__}, over a graph exported here by torch.onnx: the "
+            "library's own onnx backend needs optimum, which has no release for transformers 5"
+        ]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the vectors depend on."""
+        versions = [self.library.__version__, self.runtime.__version__]
+        return {
+            "encoder": "onnx_runtime",
+            "version": [self.VERSION, GRAPH_VERSION, *versions],
+            "model": model_sha256(self.folder),
+        }
+
+    @cached_property
+    def model(self) -> Any:
+        """The library's own model, its network replaced."""
+        found = self.library.SentenceTransformer(
+            str(self.folder), local_files_only=True, device="cpu"
+        )
+        # Assigned where the library does not look, the session would never run.
+        if not isinstance(getattr(found[0], "model", None), nn.Module):
+            raise UserError(
+                f"sentence-transformers {self.library.__version__}: its network is not where it is "
+                "expected; install the version of requirements.lock"
+            )
+        found[0].model = _Network(self._session(), found[0].model.config)
+        return found
+
+    def _session(self) -> Any:
+        # All graph optimisations, as is ONNX Runtime's default and the backend's; as many threads
+        # as PyTorch's rows have.
+        options = self.runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        return self.runtime.InferenceSession(
+            str(onnx_graph(self.folder, self.cache)), options, providers=["CPUExecutionProvider"]
+        )
+
+    def encode(self, sentences: Sequence[str]) -> Vectors:
+        """Embed sentences, each as often as it comes.
+
+        Args:
+            sentences: ``N`` texts.
+
+        Returns:
+            Vectors: ``[N, D]``, float32.
+        """
+        found = self.model.encode(
+            list(sentences), batch_size=self.batch_size, show_progress_bar=False
+        )
+        return np.asarray(found, np.float32)
+
+
+class _Network(nn.Module):
+    """A session in the place of a network of transformers.
+
+    Args:
+        session: Of ONNX Runtime.
+        config: The network's, which the library reads.
+    """
+
+    def __init__(self, session: Any, config: Any) -> None:
+        super().__init__()
+        self.session, self.config = session, config
+        self.names = [one.name for one in session.get_inputs()]
+
+    def forward(self, **given: Any) -> dict[str, Tensor]:
+        """Give states ``[N, T, D]`` of what the tokenizer gave, each ``[N, T]``."""
+        (states,) = self.session.run(None, {name: given[name].numpy() for name in self.names})
+        return {"last_hidden_state": torch.from_numpy(states)}
