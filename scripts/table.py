@@ -16,6 +16,7 @@ from rich.console import Console
 
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import MaskedFormatter
 
 if TYPE_CHECKING:
     from sbert_repro.tables.spec import Table
@@ -91,6 +92,8 @@ def main() -> None:
         # To look at a plan must not download weights; read when the Hub's client is imported.
         os.environ["HF_HUB_OFFLINE"] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(MaskedFormatter("%(message)s"))
     logging.captureWarnings(True)
     from sbert_repro.composition import prepare
     from sbert_repro.tables import cost, dry_run, launch, plan, render, request, screen, spec

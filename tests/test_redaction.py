@@ -98,9 +98,9 @@ def test_a_run_of_the_demo_writes_no_planted_secret(tmp_path):
 @pytest.mark.slow
 def test_a_table_and_a_sweep_write_no_planted_secret(tmp_path):
     label = f"encoder.label=a model of {PLANTED['HF_TOKEN']}"
-    table = command(tmp_path, "scripts/table.py", "table=2", "profile.max_seeds=1", label)
+    table = command(tmp_path, "scripts/table.py", "table=4", "profile.max_seeds=1", label)
     assert table.returncode == 0, table.stderr
-    sweep = command(tmp_path, "train.py", "-m", "loss=regression", "seed=1,2", label)
+    sweep = command(tmp_path, "train.py", "loss=regression", "seed=1,2", label, "-m")
     assert sweep.returncode == 0, sweep.stderr
     printed = (table.stdout, table.stderr, sweep.stdout, sweep.stderr)
     assert holders(tmp_path, *printed) == []

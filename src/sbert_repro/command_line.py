@@ -6,17 +6,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sbert_repro.composition import check, explain, options_of, prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
+from sbert_repro.files import atomic_write
 from sbert_repro.redaction import masked
 from sbert_repro.typed_options import refuse_ignored
 
@@ -61,6 +64,7 @@ def hydra_command(config_name: str) -> Callable[[Main], Callable[[], None]]:
         def task(config: DictConfig) -> None:
             # Raised through Hydra, a mistake would be announced in two lines and, in a sweep, only
             # after the jobs that had none; so it is kept, and the other jobs go on.
+            _hide_in_sweep()
             try:
                 _run(main, config, list(HydraConfig.get().overrides.task))
             except UserError as mistake:
@@ -90,3 +94,12 @@ def _run(main: Main, config: DictConfig, typed: list[str]) -> None:
     refuse_ignored(config, typed)
     prepare(config)
     main(config, typed)
+
+
+def _hide_in_sweep() -> None:
+    """Hydra writes down what was typed for a sweep before its first job, secrets too."""
+    path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
+    if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
+        written = path.read_text(encoding="utf-8")
+        if (shown := masked(written)) != written:
+            atomic_write(path, shown)

@@ -6,6 +6,7 @@ that was typed into an option or stands in a path is found too.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from typing import Any
@@ -61,6 +62,21 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     return masked(value) if isinstance(value, str) else value
+
+
+class MaskedFormatter(logging.Formatter):
+    """What a log says, without secrets, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record.
+
+        Args:
+            record: Of any library.
+
+        Returns:
+            str: The line.
+        """
+        return masked(super().format(record))
 
 
 def _known() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sbert_repro.data.record import dataset
+from sbert_repro.redaction import masked
 
 Record = dict[str, Any]
 
@@ -24,7 +25,7 @@ def encoder_of(config: DictConfig) -> str:
         Its label, or the last part of its path.
     """
     encoder = config.encoder
-    return str(encoder.get("label") or Path(str(encoder.get("path", "model"))).name)
+    return masked(str(encoder.get("label") or Path(str(encoder.get("path", "model"))).name))
 
 
 def title_of(name: str) -> str:
