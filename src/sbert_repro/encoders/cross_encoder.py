@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
-from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
-from sbert_repro.batch import Tokens
+from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.joint import PairForm
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.inference import packed_cpu, reference
 from sbert_repro.inference.batches import Pieces
-from sbert_repro.inference.choice import check_engine, choose_engine
+from sbert_repro.inference.engine import Engine
 from sbert_repro.inference.progress import Advance, bar
-from sbert_repro.inference.weights import Network, prepack
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
-from sbert_repro.pooling.cls import ClsPooling
 from sbert_repro.training.save import load_head
 
 _OBJECTIVE = f"{CrossRegressionLoss.__module__}.{CrossRegressionLoss.__name__}"
@@ -69,7 +65,6 @@ class CrossEncoder:
             engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
             progress: Show a bar when the work is long.
         """
-        check_engine(engine)
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
         said = trained_with(self.folder)
@@ -84,14 +79,13 @@ class CrossEncoder:
         self.max_length = int(max_length or said["max_length"])
         self.label = label or Path(path).name
         self.notes: list[str] = []
-        self.precision, self.asked_engine, self.progress = precision, engine, progress
+        self.precision, self.progress = precision, progress
+        how = {"layer": self.layer, "precision": precision}
+        self._engine = Engine(engine, self.folder, self.pooling, **how)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the scores depend on: files by content, the head's among them, and settings."""
-        # As in `TransformerEncoder`: in fp32 the engines differ by rounding only.
-        packed_bf16 = self.precision == "bf16" and self.engine == "packed"
-        rounding = {"engine": "packed"} if packed_bf16 else {}
         return {
             "encoder": "cross_encoder",
             "version": [self.VERSION, TransformerBackbone.VERSION, CrossRegressionLoss.VERSION],
@@ -101,33 +95,18 @@ class CrossEncoder:
             "error": self.error,
             "max_length": self.max_length,
             "precision": self.precision,
-            **rounding,
+            **self._engine.rounding,
         }
 
-    @cached_property
+    @property
     def engine(self) -> str:
         """The engine that computes: ``packed`` or ``reference``."""
-        folder = weights_folder(self.folder)
-        return choose_engine(self.asked_engine, folder, self.precision, self.device)
-
-    @cached_property
-    def backbone(self) -> TransformerBackbone:
-        """The network as transformers has it, on the accelerator if there is one."""
-        return load(self.folder, self.layer).to(self.device)
-
-    @cached_property
-    def network(self) -> Network:
-        """The network as the packed engine has it; the other one is not kept."""
-        return prepack(load(self.folder, self.layer), self.precision)
-
-    @property
-    def _shape(self) -> Network | TransformerBackbone:
-        return self.network if self.engine == "packed" else self.backbone
+        return self._engine.name
 
     @cached_property
     def head(self) -> CrossRegressionLoss:
         """What makes a score of the network's output."""
-        head = CrossRegressionLoss(self._shape.width, self.error)
+        head = CrossRegressionLoss(self._engine.shape.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
 
@@ -139,7 +118,7 @@ class CrossEncoder:
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return self._engine.device
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Score pairs, equal ones once; the order of the two sentences counts.
@@ -158,23 +137,8 @@ class CrossEncoder:
         return scores[[row[pair] for pair in pairs], 0]
 
     def _score_pieces(self, pieces: Pieces, advance: Advance) -> NDArray[np.float32]:
-        if self.engine == "packed":
-            first_only = self.layer == "last" and isinstance(self.pooling, ClsPooling)
-            return packed_cpu.encode(
-                pieces,
-                self.network,
-                self._head,
-                layer=self.layer,
-                first_only=first_only,
-                advance=advance,
-            )
-        return reference.encode(
-            pieces,
-            self.embed,
-            pad_id=self.tokenizer.pad_token_id,
-            device=self.device,
-            advance=advance,
-        )
+        pad_id = self.tokenizer.pad_token_id
+        return self._engine.encode(pieces, self._head, pad_id=pad_id, advance=advance)
 
     def pieces(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:
         """Split pairs into word pieces, as in training.
@@ -185,26 +149,13 @@ class CrossEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
         """
-        form, positions = PairForm(self.tokenizer), self._shape.positions
+        form, positions = PairForm(self.tokenizer), self._engine.shape.positions
         specials = self.tokenizer.num_special_tokens_to_add()
         cut_to = WordPieces(self.tokenizer, min(self.max_length, positions - specials))
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(texts, cut_to(texts), strict=True))
         return [form.join(ids[a], ids[b], positions) for a, b in pairs]
 
-    def embed(self, tokens: Tokens) -> Tensor:
-        """Run the reference network and the head.
-
-        Args:
-            tokens: ``N`` pairs.
-
-        Returns:
-            Tensor: Scores ``[N, 1]``, float32.
-        """
-        half = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            states = self.backbone(tokens)
-        return self._head(states, tokens.mask)
-
     def _head(self, states: Tensor, mask: Tensor) -> Tensor:
-        return self.head.predict(self.pooling(states.float(), mask))
+        # The head stays on the first of several GPUs.
+        return self.head.predict(self.pooling(states.float(), mask).to(self.device))

@@ -14,17 +14,13 @@ from torch import Tensor, nn
 
 from sbert_repro.backbone import known_weights
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
-from sbert_repro.backbone.transformer import TransformerBackbone, load, load_tokenizer
-from sbert_repro.batch import Tokens
+from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import check_layer, describe, pooling_named
-from sbert_repro.inference import packed_cpu, reference
 from sbert_repro.inference.batches import ahead
-from sbert_repro.inference.choice import check_engine, choose_engine
+from sbert_repro.inference.engine import Engine
 from sbert_repro.inference.progress import Advance, bar
-from sbert_repro.inference.weights import Network, prepack
-from sbert_repro.pooling.cls import ClsPooling
 
 MAX_LENGTH = 128
 """Word pieces of a sentence where nothing says otherwise, [CLS] and [SEP] not counted."""
@@ -73,7 +69,6 @@ class TransformerEncoder:
             engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
             progress: Show a bar when the work is long.
         """
-        check_engine(engine)
         self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
         weights_folder(self.folder)
         said = describe(self.folder)
@@ -82,17 +77,13 @@ class TransformerEncoder:
         self.label = label or Path(path).name
         self.notes = known_weights.notes(path, revision, self.folder)
         self.layer, self.precision, self.progress = layer, precision, progress
-        self.asked_engine = engine
         self.normalize = said.normalize
         self.max_length = max_length or said.max_length or MAX_LENGTH
+        self._engine = Engine(engine, self.folder, self.pooling, layer=layer, precision=precision)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the vectors depend on: files by content and settings, not where they lie."""
-        # In fp32 both engines give the same vectors up to rounding (1e-5, held by a test), so a
-        # score is the same score whichever computed it. In bf16 they round at other places.
-        packed_bf16 = self.precision == "bf16" and self.engine == "packed"
-        rounding = {"engine": "packed"} if packed_bf16 else {}
         return {
             "encoder": "transformer",
             "version": [self.VERSION, TransformerBackbone.VERSION],
@@ -102,28 +93,13 @@ class TransformerEncoder:
             "max_length": self.max_length,
             "normalize": self.normalize,
             "precision": self.precision,
-            **rounding,
+            **self._engine.rounding,
         }
 
-    @cached_property
+    @property
     def engine(self) -> str:
         """The engine that computes: ``packed`` or ``reference``."""
-        folder = weights_folder(self.folder)
-        return choose_engine(self.asked_engine, folder, self.precision, self.device)
-
-    @cached_property
-    def backbone(self) -> TransformerBackbone:
-        """The network as transformers has it, on the accelerator if there is one."""
-        return load(self.folder, self.layer).to(self.device)
-
-    @cached_property
-    def network(self) -> Network:
-        """The network as the packed engine has it; the other one is not kept."""
-        return prepack(load(self.folder, self.layer), self.precision)
-
-    @property
-    def _shape(self) -> Network | TransformerBackbone:
-        return self.network if self.engine == "packed" else self.backbone
+        return self._engine.name
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -133,7 +109,7 @@ class TransformerEncoder:
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return self._engine.device
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
         """Embed sentences, equal ones once.
@@ -146,10 +122,10 @@ class TransformerEncoder:
         """
         row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
         if not row:
-            return np.empty((0, self._shape.width), np.float32)
+            return np.empty((0, self._engine.shape.width), np.float32)
         texts = list(row)
         blocks = [texts[at : at + BLOCK] for at in range(0, len(texts), BLOCK)]
-        vectors = np.empty((len(texts), self._shape.width), np.float32)
+        vectors = np.empty((len(texts), self._engine.shape.width), np.float32)
         with bar(len(texts), progress=self.progress) as advance:
             found = self.encode_blocks(blocks, advance)
             for at, of_block in zip(range(0, len(texts), BLOCK), found, strict=True):
@@ -182,23 +158,8 @@ class TransformerEncoder:
         cut_to.log_truncated(total)
 
     def _embed_pieces(self, pieces: list[NDArray[np.int32]], advance: Advance) -> Vectors:
-        if self.engine == "packed":
-            first_only = self.layer == "last" and isinstance(self.pooling, ClsPooling)
-            return packed_cpu.encode(
-                pieces,
-                self.network,
-                self.pool,
-                layer=self.layer,
-                first_only=first_only,
-                advance=advance,
-            )
-        return reference.encode(
-            pieces,
-            self.embed,
-            pad_id=self.tokenizer.pad_token_id,
-            device=self.device,
-            advance=advance,
-        )
+        pad_id = self.tokenizer.pad_token_id
+        return self._engine.encode(pieces, self.pool, pad_id=pad_id, advance=advance)
 
     def pieces(self, sentences: Sequence[str]) -> list[NDArray[np.int32]]:
         """Split sentences into word pieces, [CLS] and [SEP] included.
@@ -216,21 +177,9 @@ class TransformerEncoder:
 
     def _cutter(self) -> WordPieces:
         specials = int(self.tokenizer.num_special_tokens_to_add())
-        return WordPieces(self.tokenizer, min(self.max_length, self._shape.positions - specials))
-
-    def embed(self, tokens: Tokens) -> Tensor:
-        """Run the reference network and pool.
-
-        Args:
-            tokens: ``N`` sentences.
-
-        Returns:
-            Tensor: ``[N, D]``, float32.
-        """
-        half = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            states = self.backbone(tokens)
-        return self.pool(states, tokens.mask)
+        return WordPieces(
+            self.tokenizer, min(self.max_length, self._engine.shape.positions - specials)
+        )
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool, and scale to length 1 where the folder says so.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import transformers
 
 from sbert_repro.errors import UserError
-from sbert_repro.inference import packed_cpu
+from sbert_repro.inference import packed_cpu, packed_cuda
 
 ENGINES = ("auto", "packed", "reference")
 _log = logging.getLogger(__name__)
@@ -28,15 +29,22 @@ def check_engine(name: str) -> None:
         raise UserError(f"engine={name}: there is no such engine; there are: {', '.join(ENGINES)}")
 
 
-def choose_engine(asked: str, folder: Path, precision: str, device: torch.device) -> str:
-    """Choose, without reading any weight.
+def choose_engine(
+    asked: str,
+    folder: Path,
+    precision: str,
+    gpus: Sequence[torch.device] = (),
+    disagreement: Callable[[], str | None] = lambda: None,
+) -> str:
+    """Choose; on a CPU without reading any weight.
 
     Args:
         asked: A name from ``ENGINES``; ``auto`` is ``packed`` where it can be had, and else
             ``reference`` and a line in the log.
         folder: The folder of ``config.json``.
         precision: ``fp32`` or ``bf16``.
-        device: Where the network computes.
+        gpus: Those of this machine; none: the CPU computes.
+        disagreement: Tries the packed engine on the GPUs; gives what speaks against it.
 
     Returns:
         str: ``packed`` or ``reference``.
@@ -46,17 +54,14 @@ def choose_engine(asked: str, folder: Path, precision: str, device: torch.device
     """
     if asked == "reference":
         return asked
-    reason = _why_not_packed(folder, precision, device)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if gpus:
+        reason = packed_cuda.why_not(config, precision) or disagreement()
+    else:
+        reason = packed_cpu.why_not(config, precision)
     if reason is None:
         return "packed"
     if asked == "packed":
         raise UserError(f"engine=packed: not for {folder}: {reason}; use engine=auto")
     _log.info("%s: the reference engine computes, not the packed one: %s", folder.name, reason)
     return "reference"
-
-
-def _why_not_packed(folder: Path, precision: str, device: torch.device) -> str | None:
-    if device.type != "cpu":
-        return f"it is for CPUs, and this runs on {device.type}"
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    return packed_cpu.why_not(config, precision)
