@@ -58,13 +58,13 @@ class TimedSheet:
     def note(self, row: Row) -> str:
         """Say what a reader must know of a row."""
         figures = self.found["rows"][row.name]
-        said = [*figures.get("notes", []), *([row.note] if row.note else [])]
+        said = [figures.get("label", ""), *figures.get("notes", []), row.note or ""]
         if figures.get("gflops"):
             said.append(
                 f"{figures['gflops']:.0f} useful GFLOP/s, {100 * figures['share']:.0f} % of the "
                 f"product ceiling in {figures['precision']}"
             )
-        return "; ".join(said)
+        return "; ".join(filter(None, said))
 
 
 def write(sheet: TimedSheet, folder: Path) -> list[Path]:
