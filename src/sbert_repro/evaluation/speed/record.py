@@ -26,7 +26,7 @@ KIND = "speed"
 SCHEMA = SpeedConfig
 """Imported for its name in Hydra's store, which ``configs/speed.yaml`` starts from."""
 VERSION = 1
-"""Raised when something else is measured under the same settings, or an engine has become faster."""
+"""Raised when something else is measured under the same settings, or an engine is faster."""
 Record = dict[str, Any]
 
 
