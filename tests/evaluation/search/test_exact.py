@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.search import exact, pairs, products
+from sbert_repro.evaluation.search import candidates, exact, pairs, products
 from sbert_repro.similarity import cosine
 
 FORMATS = [torch.float32, torch.bfloat16]
@@ -77,6 +77,27 @@ def test_the_closest_pairs_are_those_of_a_plain_loop(small_blocks, dtype, n, k, 
 def test_equal_pairs_come_in_the_order_of_their_rows(small_blocks):
     given = np.repeat(vectors(12), 5, axis=0)
     assert np.array_equal(pairs.top_pairs(given, 100).rows, brute_pairs(given, 100)[1])
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_a_corpus_that_repeats_itself_keeps_few_candidates(small_blocks, monkeypatch, dtype):
+    monkeypatch.setattr(candidates, "_HELD", 50)
+    held, settle = [], candidates.Candidates._settle
+
+    def settled(one):
+        settle(one)
+        held.append(len(one._group))
+
+    monkeypatch.setattr(candidates.Candidates, "_settle", settled)
+    corpus = np.repeat(vectors(2, seed=3), 300, axis=0)[np.random.default_rng(0).permutation(600)]
+    queries = np.concatenate([vectors(3, seed=4), corpus[:4]])
+    found = exact.top_k(corpus, queries, 5, dtype=dtype)
+    assert np.array_equal(found.rows, brute(corpus, queries, 5)[1])
+    assert max(held) <= 4 * 5 * len(queries)
+    held.clear()
+    closest = pairs.top_pairs(corpus, 5, dtype=dtype)
+    assert np.array_equal(closest.rows, brute_pairs(corpus, 5)[1])
+    assert max(held) <= 50
 
 
 @settings(max_examples=60, deadline=None)

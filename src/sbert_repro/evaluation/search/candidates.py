@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,10 @@ Doubles = NDArray[np.float64]
 
 _AT_ONCE = 1 << 14
 """Pairs whose cosine is computed together: 16,384 pairs 768 wide take 200 MB in float64."""
+_HELD = 1 << 19
+"""Candidates that are held, 32 bytes each, before those of equal rank are told apart."""
+_ROOM = 4
+"""Times what is wanted that is held at least, so that scoring again stays a small part."""
 
 
 class Candidates:
@@ -23,10 +29,13 @@ class Candidates:
     Args:
         groups: How many groups.
         k: How many of each.
+        exact: Gives the exact cosines ``[n]`` of groups ``[n]`` and places ``[n]``. Where a corpus
+            repeats itself no bound tells candidates apart, and there may be any number of them.
     """
 
-    def __init__(self, groups: int, k: int) -> None:
+    def __init__(self, groups: int, k: int, exact: Callable[[Ints, Ints], Doubles]) -> None:
         self.k = k
+        self._exact = exact
         self.floor: Doubles = np.full(groups, -np.inf)
         """A cosine that ``k`` of the group are known to reach."""
         self._group: Ints = np.empty(0, np.int64)
@@ -65,6 +74,21 @@ class Candidates:
         kept = high >= self.floor[group]
         self._group, self._place = group[kept], place[kept]
         self._low, self._high = low[kept], high[kept]
+        if len(self._group) > max(_HELD, _ROOM * self.k * len(self.floor)):
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Score what is held exactly and keep the ``k`` best of each group."""
+        score = self._exact(self._group, self._place)
+        order = np.lexsort((self._place, -score, self._group))
+        group = self._group[order]
+        start = np.searchsorted(group, np.arange(len(self.floor)))
+        rank = np.arange(len(group)) - start[group]
+        best = order[rank < self.k]
+        self._group, self._place = self._group[best], self._place[best]
+        self._low = self._high = score[best]
+        last = rank == self.k - 1
+        self.floor[group[last]] = score[order[last]]
 
     def left(self) -> tuple[Ints, Ints]:
         """Give what may still belong to the answer.

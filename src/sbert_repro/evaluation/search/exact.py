@@ -7,7 +7,7 @@ belong to the answer is scored again in float64, so the answer is the one of a p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,13 +124,13 @@ def top_k(
     size = max(BLOCK, k)  # a first block of at least k rows gives every query a floor
     kind = dtype or fastest_format()
     with torch.inference_mode():
-        groups = _groups(queries, k, size, kind, names[1])
+        groups = [_group(*part, corpus, k) for part in _parts(queries, size, kind, names[1])]
         for first in range(0, len(corpus), size):
             block = unit_rows(corpus[first : first + size], first, names[0], kind)
             for group in groups:
                 _gather(group.columns.cosines(block), first, group.candidates)
             advance(len(block.rows))
-    found = [_answer(group, corpus) for group in groups]
+    found = [_answer(group) for group in groups]
     return Found(np.concatenate([f.scores for f in found]), np.concatenate([f.rows for f in found]))
 
 
@@ -138,19 +138,25 @@ def top_k(
 class _Group:
     """Queries that are multiplied together, and what may be their answer."""
 
-    queries: Matrix
     columns: Columns
     candidates: Candidates
+    exact: Callable[[Ints, Ints], Doubles]
 
 
-def _groups(queries: Matrix, k: int, size: int, dtype: torch.dtype, name: str) -> list[_Group]:
+def _parts(
+    queries: Matrix, size: int, dtype: torch.dtype, name: str
+) -> Iterator[tuple[Matrix, Columns]]:
     step = max(1, min(QUERIES, _MAX_CELLS // size))
-    groups = []
     for start in range(0, len(queries), step):
         some = queries[start : start + step]
-        columns = Columns(unit_rows(some, start, name, dtype), size)
-        groups.append(_Group(some, columns, Candidates(len(some), k)))
-    return groups
+        yield some, Columns(unit_rows(some, start, name, dtype), size)
+
+
+def _group(queries: Matrix, columns: Columns, corpus: Matrix, k: int) -> _Group:
+    def exact(query: Ints, row: Ints) -> Doubles:
+        return exact_cosines(queries, query, corpus, row)
+
+    return _Group(columns, Candidates(len(queries), k, exact), exact)
 
 
 def _gather(cosines: Approximate, first: int, candidates: Candidates) -> None:
@@ -192,7 +198,6 @@ def at_least(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return row, hot[of_hot]
 
 
-def _answer(group: _Group, corpus: Matrix) -> Found:
+def _answer(group: _Group) -> Found:
     query, row = group.candidates.left()
-    scores = exact_cosines(group.queries, query, corpus, row)
-    return Found(*best_of_each(query, row, scores, group.candidates.k))
+    return Found(*best_of_each(query, row, group.exact(query, row), group.candidates.k))

@@ -88,16 +88,19 @@ def top_pairs(
             f"k={k}: {name} has {len(vectors):,} vectors and {number_of_pairs(len(vectors)):,} "
             "pairs, expected k from 1 to that"
         )
-    candidates = Candidates(1, k)
+
+    def exact(_: Ints, places: Ints) -> Doubles:
+        first, second = np.divmod(places, len(vectors))
+        return exact_cosines(vectors, first, vectors, second)
+
+    candidates = Candidates(1, k, exact)
     with torch.inference_mode():
         for row, column, cosines in _products(vectors, dtype or fastest_format(), name):
             _gather(cosines, row, column, candidates, len(vectors))
             done = cosines.values.numel()
             advance(number_of_pairs(cosines.values.shape[0]) if row == column else done)
-    _, places = candidates.left()
-    first, second = np.divmod(places, len(vectors))
-    scores = exact_cosines(vectors, first, vectors, second)
-    best, chosen = best_of_each(np.zeros_like(places), places, scores, k)
+    group, places = candidates.left()
+    best, chosen = best_of_each(group, places, exact(group, places), k)
     return Pairs(best[0], np.stack(np.divmod(chosen[0], len(vectors)), axis=1))
 
 
