@@ -125,3 +125,18 @@ def test_an_index_on_disk_is_made_once_and_measured(tmp_path, monkeypatch):
     rows = few.search(corpus, queries, 5, names).rows
     assert (folder / "index").stat().st_mtime_ns == made
     assert 0 < (rows == exact.rows).mean() < 1 and "100.0 %" not in few.notes[1]
+
+
+def test_an_index_refuses_what_is_no_number_and_scores_no_missing_row(tmp_path):
+    pytest.importorskip("faiss", reason="extra search")
+    corpus = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    index = faiss_index.FaissIndex(str(tmp_path), lists=10, probes=1, check=0)
+    found = index.search(corpus, corpus[:5], 300, ("corpus", "queries"))
+    missing = found.rows < 0
+    assert missing.any() and np.array_equal(np.isnan(found.scores), missing)
+    damaged = corpus.copy()
+    damaged[317, 2] = np.nan
+    with pytest.raises(UserError, match="corpus: row 317 holds NaN"):
+        index.search(damaged, corpus[:5], 3, ("corpus", "queries"))
+    with pytest.raises(UserError, match="queries: row 3 holds NaN"):
+        index.search(corpus, damaged[314:320], 3, ("corpus", "queries"))

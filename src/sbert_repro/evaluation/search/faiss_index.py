@@ -17,6 +17,7 @@ import numpy as np
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.search import exact
+from sbert_repro.evaluation.search.candidates import Ints
 from sbert_repro.evaluation.search.exact import Found, check_search
 from sbert_repro.evaluation.search.products import Matrix
 from sbert_repro.files import unwritable
@@ -65,7 +66,8 @@ class FaissIndex:
             names: What corpus and queries are called in messages.
 
         Returns:
-            Found: Cosines and rows; row -1 where the lists that were looked into hold fewer than k.
+            Found: Cosines and rows; row -1 and NaN where the lists that were looked into hold
+            fewer than k.
 
         Raises:
             UserError: If FAISS is not installed, the index cannot be written, or as in `top_k`.
@@ -73,9 +75,11 @@ class FaissIndex:
         check_search(corpus, queries, k, names)
         faiss = faiss_module()
         with _quiet():
-            index = faiss.read_index(str(self._made(corpus)), faiss.IO_FLAG_ONDISK_SAME_DIR)
+            made = str(self._made(corpus, names[0]))
+            index = faiss.read_index(made, faiss.IO_FLAG_ONDISK_SAME_DIR)
         index.nprobe = self.probes
-        scores, rows = index.search(_unit(queries), k)
+        unit = _unit(queries, np.arange(len(queries)), names[1])
+        scores, rows = index.search(unit, k)
         self.notes = [
             f"faiss {faiss.__version__}: {index.nlist:,} lists, {self.probes} looked into"
         ]
@@ -87,9 +91,10 @@ class FaissIndex:
             self.notes.append(
                 f"finds {share:.1f} % of what exact search does ({len(some)} queries)"
             )
-        return Found(scores.astype(np.float64), rows)
+        # FAISS gives a sentinel as the score of a row it did not find.
+        return Found(np.where(rows < 0, np.nan, scores.astype(np.float64)), rows)
 
-    def _made(self, corpus: Matrix) -> Path:
+    def _made(self, corpus: Matrix, name: str) -> Path:
         """Give the index of a corpus, made when there is none yet."""
         lists = self.lists or round(4 * len(corpus) ** 0.5)
         lists = max(1, min(lists, len(corpus) // _POINTS_A_LIST))
@@ -99,7 +104,7 @@ class FaissIndex:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with hold(self.folder / f".{folder.name}.lock", f"{folder}, being made,"):
                     if not (folder / "index").exists():
-                        _make(corpus, lists, folder)
+                        _make(corpus, lists, folder, name)
             except OSError as problem:
                 raise unwritable(folder, problem) from problem
             except RuntimeError as problem:  # how FAISS says that a file could not be written
@@ -127,7 +132,7 @@ def faiss_module() -> Any:
         ) from None
 
 
-def _make(corpus: Matrix, lists: int, folder: Path) -> None:
+def _make(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
     faiss = faiss_module()
     ondisk = importlib.import_module("faiss.contrib.ondisk")
     width = corpus.shape[1]
@@ -138,15 +143,16 @@ def _make(corpus: Matrix, lists: int, folder: Path) -> None:
             faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
         )
         random = np.random.default_rng(0)
-        sample = min(len(corpus), 256 * lists)
-        index.train(_unit(corpus[np.sort(random.choice(len(corpus), sample, replace=False))]))
+        count = min(len(corpus), 256 * lists)
+        sample = np.sort(random.choice(len(corpus), count, replace=False))
+        index.train(_unit(corpus[sample], sample, what))
         empty = fresh / "empty"
         faiss.write_index(index, str(empty))
         shards = []
         for start in range(0, len(corpus), SHARD):
             part = faiss.read_index(str(empty))
-            block = _unit(corpus[start : start + SHARD])
-            part.add_with_ids(block, np.arange(start, start + len(block)))
+            rows = np.arange(start, min(start + SHARD, len(corpus)))
+            part.add_with_ids(_unit(corpus[start : start + SHARD], rows, what), rows)
             shards.append(str(fresh / f"shard{start}"))
             faiss.write_index(part, shards[-1])
         ready = fresh / "ready"
@@ -157,10 +163,16 @@ def _make(corpus: Matrix, lists: int, folder: Path) -> None:
         ready.rename(folder)
 
 
-def _unit(vectors: Matrix) -> np.ndarray:
-    """Scale to length 1, so that FAISS's inner product is the cosine."""
-    given = np.array(vectors, np.float32, order="C")
+def _unit(vectors: Matrix, rows: Ints, what: str) -> np.ndarray:
+    """Scale to length 1, so that FAISS's inner product is the cosine; refuses as `unit_rows`."""
+    with np.errstate(over="ignore"):  # refused below, with its row
+        given = np.array(vectors, np.float32, order="C")
     lengths = np.linalg.norm(given.astype(np.float64), axis=1, keepdims=True)
+    if not (finite := np.isfinite(lengths[:, 0])).all():
+        raise UserError(
+            f"{what}: row {rows[finite.argmin()]:,} holds NaN, an infinite number or one beyond "
+            "float32, expected finite numbers; encode its text again"
+        )
     return np.divide(given, lengths, out=np.zeros_like(given), where=lengths > 0).astype(np.float32)
 
 
