@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoConfig
 
 from sbert_repro.backbone.lookup import weights_folder
 from sbert_repro.backbone.transformer import load_tokenizer
+from sbert_repro.inference import packed_cpu
 
 ROWS = 1024
 """Word pieces that are multiplied at once, as the packed engine does."""
@@ -108,7 +110,8 @@ def shape_and_lengths(
 def product_work(shape: Shape, precision: str) -> tuple[Callable[[], object], float]:
     """Give the four products of a layer as work to be timed: the most a network can hope for.
 
-    On a CPU in oneDNN's order, as the packed engine has them; on a GPU plainly.
+    In oneDNN's order where the packed engine for CPUs has them so; plainly on a GPU, and on a
+    machine without such products.
 
     Args:
         shape: Of the network.
@@ -119,11 +122,12 @@ def product_work(shape: Shape, precision: str) -> tuple[Callable[[], object], fl
     """
     dtype, cuda = DTYPES[precision], torch.cuda.is_available()
     place = torch.device("cuda" if cuda else "cpu")
+    prepacked = not cuda and packed_cpu._machine(precision) is None
     pairs: list[tuple[Tensor, Tensor]] = []
     for inputs, outputs in shape.products:
         given = torch.randn(ROWS, inputs, device=place).to(dtype)
         weight = torch.randn(outputs, inputs, device=place).to(dtype)
-        if not cuda:
+        if prepacked:
             weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
         pairs.append((given, weight))
 
@@ -131,10 +135,10 @@ def product_work(shape: Shape, precision: str) -> tuple[Callable[[], object], fl
         with torch.inference_mode():
             for _ in range(_TIMES):
                 for given, weight in pairs:
-                    if cuda:
-                        given @ weight.T
-                    else:
+                    if prepacked:
                         torch.ops.mkldnn._linear_pointwise(given, weight, None, "none", [], "")
+                    else:
+                        functional.linear(given, weight)
             if cuda:
                 torch.cuda.synchronize()
 

@@ -21,12 +21,14 @@ from sbert_repro.evaluation.speed.options import SpeedConfig
 from sbert_repro.evaluation.speed.rows import lineup, measured
 from sbert_repro.ledger import Ledger
 from sbert_repro.provenance import hardware, versions
+from sbert_repro.typed_options import key_of
 
 KIND = "speed"
 SCHEMA = SpeedConfig
 """Imported for its name in Hydra's store, which ``configs/speed.yaml`` starts from."""
 VERSION = 1
 """Raised when something else is measured under the same settings, or an engine is faster."""
+_OF_ROWS = ("encoder", "engine", "pooling")
 Record = dict[str, Any]
 
 
@@ -41,8 +43,14 @@ def composed(profile: str, changes: Sequence[str]) -> DictConfig:
         DictConfig: Checked.
 
     Raises:
-        UserError: If an option does not exist or is out of range.
+        UserError: If an option does not exist, is out of range, or would change nothing.
     """
+    for word in changes:
+        if key_of(word).partition(".")[0] in _OF_ROWS:
+            raise UserError(
+                f"{word}: each row of Table 7 names its own, and the headline takes BERT-base, so "
+                "it would change nothing; leave it out"
+            )
     # The demo's are few, so that it takes seconds.
     few = ["sentences=64", "repeats=5"] if profile == "demo" else []
     config = compose([f"profile={profile}", *few, *changes], "speed")
