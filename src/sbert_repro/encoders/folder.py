@@ -25,6 +25,7 @@ _OLD_KEYS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_LIBRARY = "sentence_transformers."
 _MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -66,10 +67,14 @@ def describe(folder: Path) -> Described:
         )
     if not (folder / "modules.json").is_file():
         return Described()
-    modules = {
-        str(m.get("type", "")).rpartition(".")[2]: folder / str(m.get("path", ""))
-        for m in _read(folder / "modules.json")
-    }
+    listed = _read(folder / "modules.json")
+    # What is none of the library's own it would import from the folder: code of others.
+    if foreign := [m for m in listed if not str(m.get("type", "")).startswith(_LIBRARY)]:
+        raise UserError(
+            f"{folder / 'modules.json'}: module {foreign[0].get('type')} is code that lies in the "
+            f"folder, expected modules of {_LIBRARY[:-1]} only; use another model"
+        )
+    modules = {m["type"].rpartition(".")[2]: folder / str(m.get("path", "")) for m in listed}
     if unknown := [name for name in modules if name not in _MODULES]:
         raise UserError(
             f"{folder / 'modules.json'}: module {unknown[0]} is not known, and leaving it "

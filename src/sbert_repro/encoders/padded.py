@@ -95,7 +95,9 @@ class PaddedEncoder:
     def network(self) -> Any:
         """The network as transformers has it."""
         folder = weights_folder(self.folder)
-        found = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
+        found = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
         return found.float().eval().to(self.device)
 
     @cached_property

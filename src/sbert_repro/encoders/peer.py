@@ -12,6 +12,7 @@ import numpy as np
 
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.encoders.base import Vectors
+from sbert_repro.encoders.folder import describe
 from sbert_repro.errors import UserError
 
 
@@ -45,11 +46,13 @@ class PeerEncoder:
             models_root: Folder of models.
 
         Raises:
-            UserError: If the library or the model is not there.
+            UserError: If the library or the model is not there, or as in `describe`.
         """
         self.library = library("sentence_transformers", ".venv/bin/pip install")
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
+        # Refuses modules that the library would import from the folder: code of others.
+        describe(self.folder)
         self.batch_size, self.precision = batch_size, precision
         self.label = label or Path(path).name
         self.notes: list[str] = [f"sentence-transformers {self.library.__version__}"]
@@ -72,7 +75,7 @@ class PeerEncoder:
         return self.library.SentenceTransformer(
             str(self.folder),
             local_files_only=True,
-            model_kwargs={"dtype": kind},
+            model_kwargs={"dtype": kind, "use_safetensors": True},
         )
 
     def encode(self, sentences: Sequence[str]) -> Vectors:

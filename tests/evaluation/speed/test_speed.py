@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_the_peer_gives_our_vectors(tiny_bert):
     assert PeerEncoder(str(tiny_bert)).encode(TEXTS) == pytest.approx(ours, abs=1e-5)
 
 
+def test_the_peer_runs_no_code_of_a_folder(tiny_bert, tmp_path):
+    pytest.importorskip("sentence_transformers")
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    (folder / "modules.json").write_text('[{"idx": 0, "path": "", "type": "own.Transformer"}]')
+    (folder / "own.py").write_text("raise SystemExit('code of the folder ran')\n")
+    with pytest.raises(UserError, match=r"module own\.Transformer is code that lies in the folder"):
+        PeerEncoder(str(folder)).encode(TEXTS)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -92,6 +102,21 @@ def test_the_ceiling_counts_what_it_multiplies(monkeypatch):
     assert sum(multiplied) == flops
 
 
+def test_a_machine_without_prepacked_products_has_a_ceiling_too(monkeypatch):
+    monkeypatch.setattr(ceiling.packed_cpu, "_machine", lambda precision: "none here")
+    monkeypatch.delattr(torch.ops.mkldnn, "_linear_pointwise")
+    shapes_seen, real = [], torch.nn.functional.linear
+
+    def counted(given, weight):
+        shapes_seen.append(tuple(weight.shape))
+        return real(given, weight)
+
+    monkeypatch.setattr(ceiling.functional, "linear", counted)
+    work, _ = ceiling.product_work(ceiling.Shape(1, 32, 64), "fp32")
+    work()
+    assert set(shapes_seen) == {(96, 32), (32, 32), (64, 32), (32, 64)}
+
+
 def test_a_stand_in_has_the_published_shape_and_says_what_it_is(tmp_path, monkeypatch):
     monkeypatch.setitem(shapes.SIZES, shapes.BASE, Size(2, 32, 4, 48, positions=40))
     made = [
@@ -116,9 +141,15 @@ def test_what_bert_base_stands_for():
 
 @pytest.mark.parametrize(
     ("word", "says"),
-    [("repeats=0", "repeats=0: expected 1"), ("sentences=1", "expected 2 or more")],
+    [
+        ("repeats=0", "repeats=0: expected 1"),
+        ("sentences=1", "expected 2 or more"),
+        ("encoder=roberta_base", "encoder=roberta_base: each row .* change nothing"),
+        ("encoder.engine=reference", "encoder.engine=reference: each row"),
+        ("pooling=max", "pooling=max: each row"),
+    ],
 )
-def test_numbers_that_measure_nothing_are_refused(word, says):
+def test_what_measures_nothing_or_is_not_read_is_refused(word, says):
     with pytest.raises(UserError, match=says):
         record.composed("demo", [word])
 
