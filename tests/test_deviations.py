@@ -19,8 +19,8 @@ LABELS = ["Paper", "Here", "Option", "Moves"]
 # Groups whose one default holds for every row; a loss or an encoder is a row's own.
 FOR_ALL = {"optimizer", "classifier"}
 GROUPS = {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()}
-# Section 0 of the notes on the paper, what it leaves open, section 3 of the notes.
-POINTS = {"Paper against": 14, "Where the paper is silent": 6, "Traps": 21}
+# Section 0 of the notes on the paper, what it leaves open, section 3 of the notes; InferSent.
+POINTS = {"Paper against": 14, "Where the paper is silent": 6, "Traps": 21, "InferSent": 5}
 
 
 def points() -> dict[str, dict[str, str]]:
@@ -67,7 +67,7 @@ def chosen(words: list[str]) -> list[str]:
 
 
 def test_all_points_are_there_each_with_its_four_lines():
-    assert [int(title.partition(".")[0]) for title in POINTS_BY_TITLE] == list(range(1, 42))
+    assert [int(title.partition(".")[0]) for title in POINTS_BY_TITLE] == list(range(1, 47))
     assert sum(POINTS.values()) == len(POINTS_BY_TITLE)
     for heading, count in POINTS.items():
         (body,) = re.findall(rf"^## {heading}(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
