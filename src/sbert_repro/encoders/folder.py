@@ -67,6 +67,19 @@ def describe(folder: Path) -> Described:
         )
     if not (folder / "modules.json").is_file():
         return Described()
+    modules = _modules(folder)
+    pooling = modules.get("Pooling")
+    _refuse_other_text(folder, modules.get("Transformer", folder))
+    return Described(
+        pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
+        max_length=_max_length(modules.get("Transformer", folder)),
+        normalize="Normalize" in modules,
+        layer=ours.get("layer"),
+    )
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    """Give the folder of each module by its name; what is not known is refused."""
     listed = _read(folder / "modules.json")
     # What is none of the library's own it would import from the folder: code of others.
     if foreign := [m for m in listed if not str(m.get("type", "")).startswith(_LIBRARY)]:
@@ -80,14 +93,7 @@ def describe(folder: Path) -> Described:
             f"{folder / 'modules.json'}: module {unknown[0]} is not known, and leaving it "
             f"out would change every vector; known are {', '.join(_MODULES)}"
         )
-    pooling = modules.get("Pooling")
-    _refuse_other_text(folder, modules.get("Transformer", folder))
-    return Described(
-        pooling=None if pooling is None else _pooling(_read(pooling / "config.json")),
-        max_length=_max_length(modules.get("Transformer", folder)),
-        normalize="Normalize" in modules,
-        layer=ours.get("layer"),
-    )
+    return modules
 
 
 def trained_with(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -88,19 +89,14 @@ def top_pairs(
             f"k={k}: {name} has {len(vectors):,} vectors and {number_of_pairs(len(vectors)):,} "
             "pairs, expected k from 1 to that"
         )
-
-    def exact(_: Ints, places: Ints) -> Doubles:
-        first, second = np.divmod(places, len(vectors))
-        return exact_cosines(vectors, first, vectors, second)
-
-    candidates = Candidates(1, k, exact)
+    candidates = Candidates(1, k, partial(_exact, vectors))
     with torch.inference_mode():
         for row, column, cosines in _products(vectors, dtype or fastest_format(), name):
             _gather(cosines, row, column, candidates, len(vectors))
             done = cosines.values.numel()
             advance(number_of_pairs(cosines.values.shape[0]) if row == column else done)
     group, places = candidates.left()
-    best, chosen = best_of_each(group, places, exact(group, places), k)
+    best, chosen = best_of_each(group, places, _exact(vectors, group, places), k)
     return Pairs(best[0], np.stack(np.divmod(chosen[0], len(vectors)), axis=1))
 
 
@@ -114,6 +110,11 @@ def most_similar_pair(vectors: Matrix) -> Pairs:
         Pairs: Of one pair.
     """
     return top_pairs(vectors, 1)
+
+
+def _exact(vectors: Matrix, _: Ints, places: Ints) -> Doubles:
+    first, second = np.divmod(places, len(vectors))
+    return exact_cosines(vectors, first, vectors, second)
 
 
 def _products(
