@@ -145,7 +145,7 @@ def test_ci_runs_style_tests_and_demo():
         word for line in re.findall(r"^make (.+)$", script, re.MULTILINE) for word in line.split()
     } == {
         "setup",
-        "EXTRAS=use",
+        "EXTRAS=use,peers",
         "lint",
         "test",
         "demo",
