@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -164,7 +165,11 @@ def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    return importlib.import_module("tensorflow")
+    found = importlib.import_module("tensorflow")
+    # When logging is configured anew, its handler closes the stream that was stderr at its import.
+    handler = importlib.import_module("absl.logging").get_absl_handler()
+    handler.python_handler.stream = sys.__stderr__
+    return found
 
 
 def _loaded(tensorflow: Any, folder: Path) -> Any:
