@@ -8,6 +8,7 @@ import pytest
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 KILLS = 20
+AT_RANDOM_TIMES = 6
 
 
 def test_kill_before_random_changes_of_the_disk(undisturbed, folder):
@@ -40,16 +41,16 @@ def killed_and_equal(undisturbed, folder, chosen):
 def test_kill_at_random_times(undisturbed, folder):
     chosen, kills = random.Random(8), 0
     process = folder.start()
-    while process.poll() is None and kills < KILLS:
+    while process.poll() is None and kills < AT_RANDOM_TIMES:
         began = len(folder.begun())
         while process.poll() is None and len(folder.begun()) == began:
             time.sleep(0.05)
-        time.sleep(chosen.uniform(0, 2))
+        time.sleep(chosen.uniform(0, 1.5))
         if process.poll() is None:
             process.kill()
             process.wait()
             kills += 1
             process = folder.start()
     assert process.wait() == 0, folder.said()
-    assert kills >= 4
+    assert kills, "a table that is done before anything happens to it"
     assert folder.outcome() == undisturbed.outcome()
