@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
-from sbert_repro.encoders.base import Vectors
+from sbert_repro.backbone.lookup import model_sha256
 from sbert_repro.encoders.onnx_graph import VERSION as GRAPH_VERSION
 from sbert_repro.encoders.onnx_graph import onnx_graph
-from sbert_repro.encoders.peer import library
+from sbert_repro.encoders.peer import PeerEncoder, library
 from sbert_repro.errors import UserError
 
 INSTALL = "make setup EXTRAS=peers"
 
 
-class OnnxRuntimeEncoder:
+class OnnxRuntimeEncoder(PeerEncoder):
     """``SentenceTransformer(folder).encode`` with its network in ONNX Runtime, in fp32.
 
     Tokenisation, order by length, batches, padding, pooling and normalisation are the library's
@@ -55,21 +52,18 @@ class OnnxRuntimeEncoder:
             models_root: Folder of models.
 
         Raises:
-            UserError: If the model or a library is not there, or the network would not run where
-                the others of a table do.
+            UserError: As for the peer, or if a library is not there, or the network would not run
+                where the others of a table do.
         """
         if torch.cuda.is_available():
             # The extra brings the build for CPUs, whose time would stand under "GPU".
             raise UserError("encoder=onnx_runtime: runs on a CPU only, and here is a GPU")
-        self.library = library("sentence_transformers", ".venv/bin/pip install")
+        super().__init__(path, batch_size=batch_size, label=label, models_root=models_root)
         self.runtime = library("onnxruntime", INSTALL)
         for needed in ("onnx", "onnxscript"):
             library(needed, INSTALL)
-        self.folder = find_model(path, None if models_root is None else Path(models_root))
-        weights_folder(self.folder)
-        self.cache, self.batch_size = Path(cache), batch_size
-        self.label = label or Path(path).name
-        self.notes: list[str] = [
+        self.cache = Path(cache)
+        self.notes = [
             f"encode of sentence-transformers {self.library.__version__} with its network in ONNX "
             f"Runtime {self.runtime.__version__}, over a graph exported here by torch.onnx: the "
             "library's own onnx backend needs optimum, which has no release for transformers 5"
@@ -89,7 +83,10 @@ class OnnxRuntimeEncoder:
     def model(self) -> Any:
         """The library's own model, its network replaced."""
         found = self.library.SentenceTransformer(
-            str(self.folder), local_files_only=True, device="cpu"
+            str(self.folder),
+            local_files_only=True,
+            device="cpu",
+            model_kwargs={"use_safetensors": True},
         )
         # Assigned where the library does not look, the session would never run.
         if not isinstance(getattr(found[0], "model", None), nn.Module):
@@ -108,20 +105,6 @@ class OnnxRuntimeEncoder:
         return self.runtime.InferenceSession(
             str(onnx_graph(self.folder, self.cache)), options, providers=["CPUExecutionProvider"]
         )
-
-    def encode(self, sentences: Sequence[str]) -> Vectors:
-        """Embed sentences, each as often as it comes.
-
-        Args:
-            sentences: ``N`` texts.
-
-        Returns:
-            Vectors: ``[N, D]``, float32.
-        """
-        found = self.model.encode(
-            list(sentences), batch_size=self.batch_size, show_progress_bar=False
-        )
-        return np.asarray(found, np.float32)
 
 
 class _Network(nn.Module):
