@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sbert_repro.command_line import hydra_command
 from sbert_repro.files import atomic_write
+
+if TYPE_CHECKING:
+    from sbert_repro.evaluation.benchmarks.figures import Figures
+
+_PAGE = 160
+_LARGE = 1000
+_GOALS = ("goal", "goals")
 
 
 @hydra_command("benchmark")
@@ -25,14 +35,39 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     if output is not None:
         check_writable(output)
     figures = build(config.what).run(config)
-    table = Table(title=figures.title, caption="\n".join(figures.notes), box=None)
-    for heading in figures.rows[0]:
-        table.add_column(heading, justify="right")
-    for row in figures.rows:
-        table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+    show(figures)
     if output is not None:
         atomic_write(output, json.dumps(asdict(figures), indent=1, ensure_ascii=False) + "\n")
+
+
+def show(figures: Figures) -> None:
+    """Print a table, then what its rows were to reach, then the notes, a line each.
+
+    Args:
+        figures: A benchmark's outcome.
+    """
+    # Room for the whole table where the output goes to a file.
+    console = Console() if sys.stdout.isatty() else Console(width=_PAGE)
+    headings = [name for name in figures.rows[0] if name not in _GOALS]
+    table = Table(title=figures.title, title_justify="left", box=None)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in figures.rows:
+        table.add_row(*(escape(_shown(row[heading])) for heading in headings))
+    console.print(table)
+    for row in figures.rows:
+        goals = next((str(row[name]) for name in _GOALS if name in row), "—")
+        if goals != "—":
+            name = ", ".join([v for v in row.values() if isinstance(v, str)][:2])
+            console.print(escape(f"goals of {name}: {goals}"), highlight=False, soft_wrap=True)
+    for note in figures.notes:
+        console.print(escape(note), highlight=False, soft_wrap=True)
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value >= _LARGE else f"{value:.2f}"
 
 
 if __name__ == "__main__":

@@ -46,6 +46,19 @@ def test_encoding_is_compared_with_the_same_vectors_and_judged(figures):
     assert "onnx" in first["goals"] and (first["onnx /s"] == "—") == ("not timed" in first["goals"])
 
 
+def test_every_figure_is_readable_where_there_is_no_terminal(figures, capsys):
+    pytest.importorskip("sentence_transformers")
+    found = figures("what=encode", "what.repeats=1", "what.sentences=8")
+    printed = capsys.readouterr().out.splitlines()
+    for row in found["rows"]:
+        shown = [line for line in printed if row["model"] in line and f" {row['texts']} " in line]
+        assert any(f"{row['of the ceiling']:.2f}" in line for line in shown)
+        assert any(
+            line.endswith(f"{row['model']}, {row['texts']}: {row['goals']}") for line in printed
+        )
+    assert all(note in printed for note in found["notes"])
+
+
 def test_search_is_compared_with_the_same_rows(figures):
     pytest.importorskip("faiss", reason="extra search")
     few = ["what.vectors=3000", "what.width=16", "what.queries=9", "what.k=4", "what.repeats=1"]

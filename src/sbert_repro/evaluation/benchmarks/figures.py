@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from omegaconf import DictConfig
+
+from sbert_repro.provenance import hardware
 
 T = TypeVar("T")
 
@@ -77,11 +78,12 @@ def conditions() -> str:
     Returns:
         str: Processor or GPU, threads, library, and how busy the machine was.
     """
-    device = platform.processor() or platform.machine()
+    machine = hardware()
+    device = f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']:.0f} GiB"
     if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
+        device = f"{torch.cuda.get_device_name()} beside {device}"
     busy = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return (
-        f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"PyTorch {torch.__version__}, load {busy} while measuring"
+        f"{device}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
+        f"load {busy} while measuring"
     )
