@@ -1,11 +1,12 @@
-"""The training loss of every step, and the stop when it is no number any more."""
+"""The training loss of every step, and the stop at the first step that is no number any more."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbert_repro.errors import Diverged
 
@@ -13,60 +14,84 @@ _SHOWN_ROWS = 16
 
 
 class LossCurve:
-    """Losses of all steps so far.
+    """Losses of all steps so far, and a watch over their gradients.
 
-    They are fetched from the device in groups: asking a GPU for a number after each step would make
+    A loss may be finite and its gradient not: the step then makes weights of NaN, and the loss says
+    so one step later, when they may have been saved. So the gradients' norm is looked at too.
+    Both are fetched from the device in groups: asking a GPU for a number after each step would make
     it wait for the question.
 
     Attributes:
         values: The loss of each step.
-        last_good: Where the run stood when it was last saved, for the message about a loss that is
-            no number.
+        last_good: Where the run stood when it was last saved, for the message about what is no
+            number.
     """
 
     def __init__(self, advice: str = "") -> None:
         """Begin a curve.
 
         Args:
-            advice: What to do about a loss that is no number, for the message.
+            advice: What to do about what is no number, for the message.
         """
         self.values: list[float] = []
         self.last_good = "nothing had been saved before it"
         self._advice = advice
-        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, rows: Tensor) -> None:
+    def add(self, loss: Tensor, norm: Tensor, rows: Tensor) -> None:
         """Take the loss of the next step.
 
         Args:
             loss: A scalar on any device.
+            norm: Norm of all its gradients together before they were clipped; a scalar, as `loss`.
             rows: Row numbers of its examples ``[B]``.
         """
-        self._waiting.append((loss.detach(), rows))
+        self._waiting.append((loss.detach(), norm.detach(), rows))
 
     def fetch(self) -> float:
-        """Get the waiting losses from the device and look at them.
+        """Get the waiting losses and norms from the device and look at them.
 
         Returns:
-            float: Their mean; NaN if none was waiting.
+            float: Mean of the losses; NaN if none was waiting.
 
         Raises:
-            Diverged: If one is NaN or infinite; names the step, the rows and the last checkpoint.
+            Diverged: If a loss or a norm is NaN or infinite; names the step, the rows and the last
+                checkpoint.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return math.nan
-        found = torch.stack([loss for loss, _ in waiting]).float().tolist()
-        for (_, rows), value in zip(waiting, found, strict=True):
-            self.values.append(value)
-            if not math.isfinite(value):
-                raise Diverged(self._refusal(value, rows.tolist()))
-        return sum(found) / len(found)
+        pairs = torch.stack([number.float() for step in waiting for number in step[:2]]).tolist()
+        losses, norms = pairs[::2], pairs[1::2]
+        for (_, _, rows), loss, norm in zip(waiting, losses, norms, strict=True):
+            self.values.append(loss)
+            if not math.isfinite(loss):
+                raise Diverged(self._refusal(f"the loss is {loss}", rows))
+            if not math.isfinite(norm):
+                raise Diverged(self._refusal(f"the norm of the gradients is {norm}", rows))
+        return sum(losses) / len(losses)
 
-    def _refusal(self, value: float, rows: list[int]) -> str:
-        shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (" …" if len(rows) > _SHOWN_ROWS else "")
+    def look_at(self, weights: Iterable[Tensor], rows: Tensor) -> None:
+        """Refuse weights that are no numbers; to be asked before they are saved.
+
+        Finite gradients make such weights too, where the learning rate is large enough.
+
+        Args:
+            weights: All weights of the module.
+            rows: Row numbers of the last step's examples ``[B]``.
+
+        Raises:
+            Diverged: If one is NaN or infinite.
+        """
+        norm = float(nn.utils.get_total_norm(w.detach() for w in weights))
+        if not math.isfinite(norm):
+            raise Diverged(self._refusal(f"the norm of the weights is {norm}", rows))
+
+    def _refusal(self, found: str, rows: Tensor) -> str:
+        shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
+        more = " …" if len(rows) > _SHOWN_ROWS else ""
         return (
-            f"the loss is {value} at step {len(self.values)} (rows {shown}); {self.last_good}. "
+            f"{found} at step {len(self.values)} (rows {shown}{more}); {self.last_good}. "
             f"{self._advice[:1].upper()}{self._advice[1:]}"
         )
 

@@ -23,7 +23,13 @@ class SiameseModule(LightningModule):
     """Backbone, pooling and objective as Figure 1 puts them together, with tied weights.
 
     All sentences of a batch go through the backbone in one pass; the objective sees vectors only.
+
+    Attributes:
+        gradient_norm: Norm of all gradients of the last step together, before they were clipped; a
+            scalar on the module's device, 0 before the first step.
     """
+
+    gradient_norm: Tensor
 
     def __init__(
         self,
@@ -46,6 +52,7 @@ class SiameseModule(LightningModule):
         self.backbone, self.pooling, self.loss = backbone, pooling, loss
         self._drive, self._max_grad_norm = drive, max_grad_norm
         self._random: dict[str, Tensor] | None = None
+        self.gradient_norm = torch.zeros(())
         self.train()  # a loaded backbone is in evaluation mode, which means without dropout
 
     def embed(self, tokens: Tokens) -> Tensor:
@@ -89,14 +96,17 @@ class SiameseModule(LightningModule):
         }
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
-        """Clip the gradients of all parameters together.
+        """Clip the gradients of all parameters together, and keep their norm.
 
         Args:
             optimizer: Whose parameters.
         """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if self._max_grad_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
+        else:
+            norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
+        self.gradient_norm = norm.detach()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the random numbers, so that dropout goes on where it was.

@@ -50,7 +50,7 @@ class Watch(Callback):
             save_every: Steps between checkpoints; also at the end.
             keep_best: Whether the weights of the best look are kept.
             tracking: Gets the curves.
-            advice: What to do about a loss that is no number.
+            advice: What to do about a loss or a gradient that is no number.
         """
         self.curve = LossCurve(advice)
         self.scores: list[tuple[int, float]] = []
@@ -106,12 +106,15 @@ class Watch(Callback):
             index: Its number.
         """
         step, end = trainer.global_step, self._order.steps
-        self.curve.add(outputs["loss"], batch.rows)
+        self.curve.add(outputs["loss"], module.gradient_norm, batch.rows)
         look = self._dev is not None and self._is_look(step)
         save = step % self._save_every == 0 or step == end or trainer.received_sigterm
         if look or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch()
             self._tracking.log({"train/loss": loss, "epoch": step / self._order.epoch_steps}, step)
+        if look or save:
+            # Before anything is saved: what was fetched says nothing about the step's own result.
+            self.curve.look_at(module.parameters(), batch.rows)
         if look:
             self._look(module, step)
             self._steer(trainer, step)
