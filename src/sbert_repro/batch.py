@@ -46,6 +46,15 @@ class Tokens:
         ids = self.ids.to(device, non_blocking=True)
         return Tokens(ids, self.mask.to(device, non_blocking=True), types)
 
+    def pinned(self) -> Tokens:
+        """Give the same tokens in memory that a GPU copies from by itself.
+
+        Returns:
+            Tokens: In pinned memory; their `to` does not wait for the copy.
+        """
+        types = None if self.types is None else self.types.pin_memory()
+        return Tokens(self.ids.pin_memory(), self.mask.pin_memory(), types)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -88,3 +97,12 @@ class Batch:
         """
         target = None if self.target is None else self.target.to(device, non_blocking=True)
         return Batch(self.tokens.to(device), self.columns, target, self.rows)
+
+    def pinned(self) -> Batch:
+        """Give the same batch in memory that a GPU copies from by itself.
+
+        Returns:
+            Batch: In pinned memory but for ``rows``, which stay on the CPU.
+        """
+        target = None if self.target is None else self.target.pin_memory()
+        return Batch(self.tokens.pinned(), self.columns, target, self.rows)

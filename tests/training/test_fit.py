@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import sys
+import threading
 
 import numpy as np
 import pandas as pd
@@ -144,19 +145,21 @@ def test_a_second_stage_starts_from_the_first_ones_backbone(config_of, tmp_path)
     assert not (tmp_path / "stsb" / "model" / "head.safetensors").exists()
 
 
-def test_a_loss_that_is_no_number_stops_with_step_and_rows(config_of, tmp_path, monkeypatch):
+def test_the_thread_that_makes_batches_ends_with_the_run(config_of, tmp_path, monkeypatch):
+    before = set(threading.enumerate())
+    fit(config_of("loss=regression"), tmp_path / "run")
     whole = SiameseModule.training_step
 
     def step(self, batch, index):
-        loss = whole(self, batch, index)
-        return loss * float("nan") if index == 6 else loss
+        if index == 3:
+            raise UserError("enough")
+        return whole(self, batch, index)
 
     monkeypatch.setattr(SiameseModule, "training_step", step)
-    with pytest.raises(UserError, match=r"loss is nan at step 7 \(rows \d+, \d+, \d+, \d+\)"):
-        fit(config_of("loss=regression"), tmp_path / "run")
-    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 5, "nothing was saved after it"
-    assert not (tmp_path / "run" / "model").exists()
+    with pytest.raises(UserError, match=r"^enough$"):
+        fit(config_of("loss=regression"), tmp_path / "stopped")
+    new = set(threading.enumerate()) - before
+    assert not [t for t in new if t.name.startswith("next-batch")]
 
 
 def copied(small_root, tmp_path):

@@ -1,15 +1,20 @@
 """All steps of a run in one sequence, from any step on."""
 
-from itertools import chain
+import threading
+from itertools import chain, islice
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbert_repro.backbone.packing import PackedTokens, pack
+from sbert_repro.batch import Tokens
 from sbert_repro.data.batching import BatchStream
 from sbert_repro.data.tokens import TokenColumn
-from sbert_repro.training.order import RunOrder
+from sbert_repro.errors import UserError
+from sbert_repro.training.order import RunOrder, ready_for
 
 
 def stream(rows=7, size=3, seed=1):
@@ -49,3 +54,63 @@ def test_going_on_from_any_step_gives_what_was_left(epochs, size, max_steps, sto
 @pytest.mark.parametrize(("max_steps", "steps"), [(None, 6), (4, 4), (99, 6)])
 def test_max_steps_shortens_and_never_lengthens(max_steps, steps):
     assert RunOrder(stream(), 2, max_steps).steps == steps
+
+
+def test_where_the_run_stands_counts_what_was_given_out():
+    order = RunOrder(stream(rows=30), epochs=2)
+    batches = iter(order)
+    for step in range(1, 20):
+        next(batches)
+        epoch, position = divmod(step - 1, 10)
+        state = order.state_dict()
+        assert state["step"] == step
+        assert (state["stream"]["epoch"], state["stream"]["position"]) == (epoch, position + 1)
+    order.close()
+
+
+def test_a_batch_made_ahead_is_packed_as_the_network_would_and_draws_nothing():
+    order, plain = RunOrder(stream(rows=11), epochs=2), RunOrder(stream(rows=11), epochs=2)
+    order.prepare = ready_for(torch.device("cpu"), packs=True)
+    before = torch.get_rng_state()
+    for ahead, batch in zip(order, plain, strict=True):
+        assert isinstance(ahead.tokens.to("cpu"), PackedTokens)
+        assert pack(ahead.tokens) is ahead.tokens.packing
+        own = pack(batch.tokens)
+        assert torch.equal(ahead.tokens.packing.ids, own.ids)
+        assert torch.equal(ahead.tokens.packing.rows, own.rows)
+        assert ahead.tokens.packing.groups == own.groups
+        assert torch.equal(ahead.tokens.ids, batch.tokens.ids)
+        assert torch.equal(ahead.rows, batch.rows)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_elsewhere_packed_tokens_are_plain_ones():
+    (batch,) = RunOrder(stream(rows=3), epochs=1)
+    packed = PackedTokens(batch.tokens.ids, batch.tokens.mask, packing=pack(batch.tokens))
+    assert type(packed.to("meta")) is Tokens
+    assert ready_for(torch.device("cpu"), packs=False)(batch) is batch
+
+
+def threads():
+    return {t for t in threading.enumerate() if t.name.startswith("next-batch")}
+
+
+def test_an_error_comes_out_as_itself_and_a_run_left_in_the_middle_leaves_no_thread():
+    before = threads()  # of orders that other tests threw away
+    order = RunOrder(stream(rows=9), epochs=2)
+
+    def gone(batch):
+        if gone.left == 0:
+            raise UserError("no room")
+        gone.left -= 1
+        return batch
+
+    gone.left, order.prepare = 2, gone
+    with pytest.raises(UserError, match=r"^no room$"):
+        list(order)
+    assert order.state_dict()["step"] == 2
+    gone.left, batches = 9, iter(order)
+    assert len(list(islice(batches, 1))) == 1
+    assert threads() - before
+    order.close()
+    assert not threads() - before

@@ -34,12 +34,14 @@ class BiLstmBackbone(nn.Module):
 
     Attributes:
         VERSION: Raised by hand when the same weights would give other states.
+        packs: It takes padded sentences.
         width: Width ``D`` of the states, twice that of each direction.
         layer: There is one.
         positions: Words a sentence may have; a recurrent network has no last position.
     """
 
     VERSION: ClassVar[int] = 1
+    packs: ClassVar[bool] = False
     layer: ClassVar[str] = "last"
     positions: ClassVar[int] = sys.maxsize
     words: Tensor

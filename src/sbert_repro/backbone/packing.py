@@ -8,7 +8,7 @@ with no mask. The network itself stays transformers' own: only its attention fun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -52,6 +52,8 @@ def pack(tokens: Tokens) -> Packing:
     Returns:
         Packing: The same word pieces, without padding.
     """
+    if isinstance(tokens, PackedTokens):
+        return tokens.packing
     lengths = tokens.mask.sum(1)
     order = torch.argsort(lengths, stable=True)
     sizes, counts = torch.unique_consecutive(lengths[order], return_counts=True)
@@ -64,6 +66,30 @@ def pack(tokens: Tokens) -> Packing:
         rows=order.unsqueeze(1).expand_as(mask)[mask],
         types=None if tokens.types is None else tokens.types[order][mask].unsqueeze(0),
     )
+
+
+@dataclass(frozen=True)
+class PackedTokens(Tokens):
+    """Padded word pieces that have been packed already, beside another batch's computing.
+
+    On another device than the CPU they are padded tokens like others: there nobody asks for it.
+
+    Attributes:
+        packing: What `pack` makes of them.
+    """
+
+    packing: Packing = field(kw_only=True)
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """Give the same tokens on another device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            Tokens: These on the CPU; plain ones elsewhere.
+        """
+        return self if torch.device(device).type == "cpu" else super().to(device)
 
 
 def unpack(states: Tensor, packing: Packing, tokens: Tokens) -> Tensor:

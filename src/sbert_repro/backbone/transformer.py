@@ -41,10 +41,12 @@ class TransformerBackbone(nn.Module):
 
     Attributes:
         VERSION: Raised by hand when the same weights would give other states.
+        packs: Whether it computes a packed row on a CPU.
         width: Width ``D`` of the states.
     """
 
     VERSION: ClassVar[int] = 2
+    packs: ClassVar[bool] = True
     width: int
 
     def __init__(self, model: nn.Module, layer: str = "last") -> None:

@@ -5,6 +5,7 @@ What pytorch_lightning 2.6.6 does with a ``BatchStream`` as its training data, a
 ``load_state_dict`` counts as resumable. Its state is saved with the fit loop in every checkpoint;
 on resuming, ``load_state_dict`` is called before ``iter``. Because the stream has a length nothing
 is fetched ahead, so a checkpoint written after a step holds exactly the batches trained on so far.
+(`RunOrder` makes the next batch ahead all the same, and counts it when it is given out.)
 At the start of each epoch Lightning looks for a ``sampler`` and calls its ``set_epoch``; the stream
 is its own sampler.
 """
@@ -110,10 +111,23 @@ class BatchStream:
     def __iter__(self) -> Iterator[Batch]:
         """Go through the epoch from its beginning, or once from where a loaded state left it."""
         start, self._start = self._start, 0
-        order = self._order()
-        for position in range(start, len(self)):
+        for position, batch in enumerate(self.batches(self.epoch, start), start):
             # Counted before it leaves: what was given out is trained on when a state is kept.
             self.position = position + 1
+            yield batch
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Make the batches of an epoch; where the stream stands is neither asked nor changed.
+
+        Args:
+            epoch: Counted from 0.
+            start: How many are left out at the epoch's beginning.
+
+        Yields:
+            Batch: One after another, to the epoch's end.
+        """
+        order = self._order(epoch)
+        for position in range(start, len(self)):
             yield self._batch(order[position * self.batch_size :][: self.batch_size])
 
     def set_epoch(self, epoch: int) -> None:
@@ -159,11 +173,11 @@ class BatchStream:
             "shuffle": self._shuffle,
         }
 
-    def _order(self) -> np.ndarray:
+    def _order(self, epoch: int) -> np.ndarray:
         rows = len(self._columns[0])
         if not self._shuffle:
             return np.arange(rows)
-        return np.random.default_rng([self._seed, self.epoch]).permutation(rows)
+        return np.random.default_rng([self._seed, epoch]).permutation(rows)
 
     def _batch(self, rows: np.ndarray) -> Batch:
         tokens = pad([column.row(i) for column in self._columns for i in rows], self._pad_id)

@@ -23,7 +23,7 @@ from sbert_repro.training.examples import Examples, load_examples
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import warm_up
 from sbert_repro.training.options import check_options
-from sbert_repro.training.order import RunOrder
+from sbert_repro.training.order import RunOrder, ready_for
 from sbert_repro.training.progress import Bar, quiet
 from sbert_repro.training.save import save_model
 from sbert_repro.training.sgd_shrink import ShrinkingSgd
@@ -153,6 +153,7 @@ def _run(
             raise UserError(
                 f"trainer.accelerator={config.trainer.accelerator}: {problem}; use auto or cpu"
             ) from problem
+        order.prepare = ready_for(trainer.strategy.root_device, module.backbone.packs)
         try:
             trainer.fit(module, order, ckpt_path=last if last.exists() else None)
         except SIGTERMException:
@@ -161,6 +162,8 @@ def _run(
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
+        finally:
+            order.close()
 
 
 def _described(config: DictConfig) -> dict[str, Any]:
