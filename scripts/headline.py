@@ -37,7 +37,7 @@ def main() -> None:
     kept = [change for change in changes if not change.startswith(("again=", "paths."))]
     command = " ".join(["python scripts/headline.py", f"profile={profile}", *kept])
     folder = Path(config.paths.results) / profile
-    written = write(headline(config), config.profile.banner, command, folder)
+    written = write(headline(config), config.profile.timed_banner, command, folder)
     text = next(path for path in written if path.suffix == ".md").read_text(encoding="utf-8")
     print(text)
     print(f"written: {' '.join(map(str, written))}")

@@ -79,7 +79,7 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
         return
     found = record.timed_rows(words, config)
     kept = tuple(change for change in changes if not change.startswith(("again=", "paths.")))
-    sheet = TimedSheet(table, profile, config.profile.banner, found, kept)
+    sheet = TimedSheet(table, profile, config.profile.timed_banner, found, kept)
     written = write(sheet, Path(config.paths.results) / profile)
     print(written[1].read_text(encoding="utf-8"))
     sys.stdout.write(f"written: {written[1]}\n")

@@ -91,6 +91,7 @@ class ProfileConfig:
 
     name: str = MISSING
     banner: str = ""
+    timed_banner: str = ""  # above speeds, in whose tables the profile's stand-ins are not timed
     limits: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     learning_rate: float = 2e-5
@@ -144,7 +145,7 @@ class TrainConfig:
 
 
 @dataclass
-class _EncoderConfig:
+class EncoderConfig:
     """What all commands have that use a finished encoder."""
 
     encoder: Any = MISSING
@@ -160,7 +161,7 @@ class _EncoderConfig:
 
 
 @dataclass
-class EvaluateConfig(_EncoderConfig):
+class EvaluateConfig(EncoderConfig):
     """Root of ``python scripts/evaluate.py``."""
 
     classifier: Any = MISSING
@@ -168,7 +169,7 @@ class EvaluateConfig(_EncoderConfig):
 
 
 @dataclass
-class SearchConfig(_EncoderConfig):
+class SearchConfig(EncoderConfig):
     """Root of ``python scripts/search.py``."""
 
     index: Any = MISSING
@@ -178,7 +179,7 @@ class SearchConfig(_EncoderConfig):
 
 
 @dataclass
-class BenchmarkConfig(_EncoderConfig):
+class BenchmarkConfig(EncoderConfig):
     """Root of ``python scripts/benchmark.py``; ``what`` is one file a benchmark."""
 
     what: Any = MISSING
@@ -228,8 +229,7 @@ def canonical_json(value: Any) -> str:
     """Write a configuration so that equal settings give equal text.
 
     Args:
-        value: A configuration or plain values; ``2e-5`` and ``0.00002`` are the same number, and
-            the order of keys does not count.
+        value: A configuration or plain values; ``2e-5`` is ``0.00002``, keys have no order.
 
     Returns:
         str: JSON with sorted keys and without spaces.

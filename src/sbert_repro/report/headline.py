@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sbert_repro.files import atomic_write
-from sbert_repro.tables.remarks import machine
+from sbert_repro.redaction import masked
+from sbert_repro.tables.remarks import machine, timed_banner
+from sbert_repro.tables.timed import as_json
 
 PAPER = {"cross-encoder": 65 * 3600.0, "encode": 5.0, "search": 0.01}
 """Seconds for 10,000 sentences on a V100 (section 1)."""
@@ -27,11 +29,11 @@ _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def write(record: Mapping[str, Any], banner: str, command: str, folder: Path) -> list[Path]:
-    """Write CSV, Markdown and plot; the same record gives the same text.
+    """Write CSV, Markdown, plot and the record; the same record gives the same text.
 
     Args:
         record: Of the ledger.
-        banner: What the profile wants said above all.
+        banner: What the profile wants said above all speeds.
         command: What measures it again.
         folder: Usually ``results/<profile>``.
 
@@ -45,10 +47,11 @@ def write(record: Mapping[str, Any], banner: str, command: str, folder: Path) ->
     contents: dict[str, str | bytes] = {
         "headline.csv": as_csv(points),
         "headline.md": as_markdown(record, banner, command),
+        "records/headline.json": as_json([record]),
         "headline.png": plot(points, title_of(record)),
     }
     for name, content in contents.items():
-        atomic_write(folder / name, content)
+        atomic_write(folder / name, masked(content) if isinstance(content, str) else content)
     return [folder / name for name in contents]
 
 
@@ -103,7 +106,7 @@ def as_markdown(record: Mapping[str, Any], banner: str, command: str) -> str:
 
     Args:
         record: Of the ledger.
-        banner: What the profile wants said above all.
+        banner: What the profile wants said above all speeds.
         command: What measures it again.
 
     Returns:
@@ -111,12 +114,13 @@ def as_markdown(record: Mapping[str, Any], banner: str, command: str) -> str:
     """
     found = record["scores"]
     pairs = found["n"] * (found["n"] - 1) // 2
-    said = [f"> **{banner.strip()}**", ""] if banner.strip() else []
+    timed = [f"{found['encoder']} ({found['precision']})", "the same network as a cross-encoder"]
     rate = f"{found['pairs_per_second']:,.1f}"
     lines = [
         f"# The most similar pair of {found['n']:,} sentences",
         "",
-        *said,
+        timed_banner(banner, dict(record), timed),
+        "",
         *_figures(found, pairs),
         "",
         f"The cross-encoder scores {rate} pairs a second, measured on {found['pairs_timed']:,} "

@@ -110,6 +110,24 @@ def machine(record: dict[str, Any]) -> str:
     return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}"
 
 
+def timed_banner(said: str, record: dict[str, Any], labels: Iterable[str]) -> str:
+    """What stands above speeds: they are of a machine, and of networks that are named here.
+
+    Args:
+        said: What the profile wants said of all speeds, or nothing.
+        record: Of the ledger.
+        labels: Encoders that were timed.
+
+    Returns:
+        A line of Markdown.
+    """
+    own = (
+        f"SPEED ONLY: no number here is a score. Measured on {machine(record)}, not on the paper's "
+        f"hardware. What was timed: {'; '.join(dict.fromkeys(labels))}."
+    )
+    return f"> **{' '.join(filter(None, [said.strip(), own]))}**"
+
+
 def _duration(records: Sequence[dict[str, Any]], kind: str) -> str:
     times = [seconds_of(record) for record in records if record["kind"] == kind]
     return f"{in_words(sum(times))} ({len(times)} records)"

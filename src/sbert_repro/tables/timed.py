@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sbert_repro.files import atomic_write
+from sbert_repro.redaction import masked
 from sbert_repro.tables import remarks
 from sbert_repro.tables.render import COLUMNS
 from sbert_repro.tables.spec import Row, Table
@@ -25,7 +27,7 @@ class TimedSheet:
     Attributes:
         table: The table.
         profile: Name of the profile.
-        banner: What the profile wants said above all.
+        banner: What the profile wants said above all speeds.
         record: Of the ledger.
         changes: Options as typed.
     """
@@ -68,7 +70,7 @@ class TimedSheet:
 
 
 def write(sheet: TimedSheet, folder: Path) -> list[Path]:
-    """Write the CSV and the Markdown; the same record gives the same bytes.
+    """Write the CSV, the Markdown and the record; the same record gives the same bytes.
 
     Args:
         sheet: The table.
@@ -81,10 +83,27 @@ def write(sheet: TimedSheet, folder: Path) -> list[Path]:
         UserError: The folder cannot be written.
     """
     name = f"table_{sheet.table.name}"
-    contents = {f"{name}.csv": as_csv(sheet), f"{name}.md": as_markdown(sheet)}
-    for file, text in contents.items():
-        atomic_write(folder / file, text)
-    return [folder / file for file in contents]
+    contents = {
+        folder / f"{name}.csv": as_csv(sheet),
+        folder / f"{name}.md": as_markdown(sheet),
+        folder / "records" / f"{name}.json": as_json([sheet.record]),
+    }
+    for path, text in contents.items():
+        atomic_write(path, masked(text))
+    return list(contents)
+
+
+def as_json(records: Sequence[Mapping[str, Any]]) -> str:
+    """Ledger records behind speeds, every repeat among them: what makes a time checkable.
+
+    Args:
+        records: Of the ledger.
+
+    Returns:
+        str: JSON, the records by key.
+    """
+    content = {"records": {record["key"]: record for record in records}}
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def as_csv(sheet: TimedSheet) -> str:
@@ -141,12 +160,14 @@ def as_markdown(sheet: TimedSheet) -> str:
         str: The text.
     """
     found = sheet.found
-    banner = [f"> **{sheet.banner.strip()}**", ""] if sheet.banner.strip() else []
+    # In the table's order: a record read from the disk has its keys sorted.
+    labels = filter(None, (found["rows"][row.name].get("label") for row in sheet.table.rows))
     names = [column.name for column in sheet.table.columns]
     lines = [
         f"# Table {sheet.table.name}: {sheet.table.title} (profile {sheet.profile})",
         "",
-        *banner,
+        remarks.timed_banner(sheet.banner, dict(sheet.record), labels),
+        "",
         f"{sheet.table.caption} Each cell: ours [slowest, fastest repeat] (the paper's); — was not "
         "run.",
         "",
@@ -193,7 +214,8 @@ def notes(sheet: TimedSheet) -> list[str]:
     found, record = sheet.found, dict(sheet.record)
     rows = [(row.name, found["rows"][row.name].get("reason")) for row in sheet.table.rows]
     of_rows = [(row.name, sheet.note(row)) for row in sheet.table.rows]
-    ceiling = ", ".join(f"{gf:,.0f} in {p}" for p, gf in found["ceiling_gflops"].items())
+    ceilings = sorted(found["ceiling_gflops"].items(), reverse=True)
+    ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
     versions = record["versions"]
     libraries = ", ".join(
         f"{n} {versions[n]}" for n in ("python", "torch", "transformers", "numpy")

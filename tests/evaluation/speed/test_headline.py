@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -91,8 +92,15 @@ def test_from_end_to_end(typed, capsys):
     assert cost["encode", 10_000] / cost["encode", 50] == pytest.approx(200, 1e-4)
     assert [line["paper"] for line in lines if line["n"] == "10000"] == ["5.0", "0.01", "234000.0"]
     text = (folder / "headline.md").read_text(encoding="utf-8")
-    assert "extrapolated" in text and "1,225 pairs" in text and "DEMO" in text
+    assert (
+        "extrapolated" in text and "1,225 pairs" in text and "DEMO" in text and "SPEED ONLY" in text
+    )
     assert "It is the one that all cosines in float64 give." in text
+    beside = json.loads((folder / "records" / "headline.json").read_text(encoding="utf-8"))
+    ((key, kept),) = beside["records"].items()
+    assert (
+        kept == json.loads((Path("results/runs") / key / "record.json").read_text()) and key in text
+    )
     first = (folder / "headline.csv").read_bytes()
     typed(*few)
     assert (folder / "headline.csv").read_bytes() == first

@@ -21,7 +21,7 @@ from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.speed import ceiling, record, shapes
 from sbert_repro.evaluation.speed.timing import interleaved
-from sbert_repro.tables import spec
+from sbert_repro.tables import remarks, spec, timed
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = ["the man plays guitar", "a dog", "two birds eats and sings in the park", "a dog", "one"]
@@ -171,6 +171,55 @@ def test_a_speed_is_kept_by_machine_and_measured_again_when_asked(tmp_path, monk
     assert record.kept({"what": 1}, at(), figures) == again
     monkeypatch.setattr(record, "hardware", lambda: {"cpu": "another", "cores": 1})
     assert record.kept({"what": 1}, at(), figures)["scores"]["number"] == 2
+    monkeypatch.setattr(record, "code_sha256", lambda: "a faster engine")
+    assert record.kept({"what": 1}, at(), figures)["scores"]["number"] == 3
+
+
+@pytest.mark.parametrize("name", record.TIMED_CODE)
+def test_a_time_is_that_of_the_code_that_was_timed(tmp_path, name):
+    source = Path(record.__file__).parents[2]
+    package = shutil.copytree(source, tmp_path / "p", ignore=shutil.ignore_patterns("__pycache__"))
+    assert record.code_sha256(package) == record.code_sha256()
+    place = package / name
+    file = place if place.is_file() else max(place.rglob("*.py"))
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write("# faster\n")
+    assert record.code_sha256(package) != record.code_sha256()
+
+
+def test_code_that_is_not_timed_may_change(tmp_path):
+    source = Path(record.__file__).parents[2]
+    package = shutil.copytree(source, tmp_path / "p", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "tables" / "timed.py").write_text("")
+    assert record.code_sha256(package) == record.code_sha256()
+
+
+def test_the_banner_of_a_speed_says_what_was_timed_and_where():
+    """The lite profile's says MiniLM, which no row of Table 7 is."""
+    here = {"hardware": {"cpu": "Some CPU", "cores": 2, "ram_gib": 4.0}}
+    line = remarks.timed_banner("", here, ["GloVe", "random weights, shape of bert", "GloVe"])
+    assert line == (
+        "> **SPEED ONLY: no number here is a score. Measured on Some CPU, 2 cores, 4 GiB, not on "
+        "the paper's hardware. What was timed: GloVe; random weights, shape of bert.**"
+    )
+    assert record.composed("lite", []).profile.timed_banner == ""
+    assert "> **DEMO. SPEED ONLY" in remarks.timed_banner(" DEMO.\n", here, [])
+
+
+def test_what_was_measured_and_what_was_read_again_give_the_same_bytes():
+    """In a record read from the disk the keys are sorted."""
+    table = spec.load("7")
+    figures = {"sentences_per_second": 2.0, "lowest": 1.0, "highest": 3.0, "gflops": None}
+    rows = {row.name: {**figures, "label": f"E{n}"} for n, row in enumerate(table.rows)}
+    scores = {"rows": rows, "ceiling_gflops": {"fp32": 1.0, "bf16": 2.0}, "notes": ["few"]}
+    scores |= {"device": "CPU", "repeats": 5, "threads": 1}
+    versions = dict.fromkeys(("python", "torch", "transformers", "numpy"), "1")
+    fresh = {"scores": scores, "key": "0123456789abcdef", "versions": versions, "hardware": {}}
+    again = json.loads(json.dumps(fresh, sort_keys=True))
+    text, same = (
+        timed.as_markdown(timed.TimedSheet(table, "lite", "", each, ())) for each in (fresh, again)
+    )
+    assert text == same and "1 in fp32, 2 in bf16" in text and "timed: E0; E1; E2" in text
 
 
 def test_table_7_from_end_to_end(tmp_path, monkeypatch, capsys):
@@ -193,8 +242,10 @@ def test_table_7_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert absent["ours"] or "EXTRAS=peers" in absent["note"]
     text = Path("results/demo/table_7.md").read_text(encoding="utf-8")
     assert "DEMO" in text and "threads" in text and "product ceiling in bf16" in text
-    stored = Path("results/runs") / done["run_keys"] / "record.json"
-    assert len(json.loads(stored.read_text())["scores"]["rows"]["SBERT-base"]["seconds"]) == 2
+    stored = json.loads((Path("results/runs") / done["run_keys"] / "record.json").read_text())
+    assert len(stored["scores"]["rows"]["SBERT-base"]["seconds"]) == 2
+    beside = json.loads(Path("results/demo/records/table_7.json").read_text(encoding="utf-8"))
+    assert beside["records"] == {done["run_keys"]: stored}
     first = Path("results/demo/table_7.csv").read_bytes()
     runpy.run_path(str(ROOT / "scripts" / "table.py"), run_name="__main__")
     assert Path("results/demo/table_7.csv").read_bytes() == first

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 
-from sbert_repro.config import _EncoderConfig
+from sbert_repro.config import EncoderConfig
 
 
 @dataclass
-class SpeedConfig(_EncoderConfig):
+class SpeedConfig(EncoderConfig):
     """Options of ``configs/speed.yaml``."""
 
     again: bool = False
