@@ -19,6 +19,7 @@ from sbert_repro.config import run_key
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.speed.options import SpeedConfig
 from sbert_repro.evaluation.speed.rows import lineup, measured
+from sbert_repro.files import sha256_of
 from sbert_repro.ledger import Ledger
 from sbert_repro.provenance import hardware, versions
 from sbert_repro.typed_options import key_of
@@ -27,7 +28,23 @@ KIND = "speed"
 SCHEMA = SpeedConfig
 """Imported for its name in Hydra's store, which ``configs/speed.yaml`` starts from."""
 VERSION = 1
-"""Raised when something else is measured under the same settings, or an engine is faster."""
+"""Raised when something else is measured under the same settings and by the same code."""
+TIMED_CODE = (
+    "backbone",
+    "data/batching.py",
+    "data/word_pieces.py",
+    "data/word_tokenizer.py",
+    "data/word_tokens.py",
+    "data/word_vectors.py",
+    "encoders",
+    "evaluation/search",
+    "evaluation/speed",
+    "inference",
+    "pooling",
+    "similarity.py",
+)
+"""Files and folders of the package that are at work while a time is taken."""
+_PACKAGE = Path(__file__).resolve().parents[2]
 _OF_ROWS = ("encoder", "engine", "pooling")
 Record = dict[str, Any]
 
@@ -68,6 +85,23 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
 
 
+def code_sha256(package: Path = _PACKAGE) -> str:
+    """Name the code that is timed by its content, so that no engine is shown with another's time.
+
+    Args:
+        package: The folder of the package.
+
+    Returns:
+        str: 64 hex digits; any changed, new or renamed file of `TIMED_CODE` gives others.
+    """
+    digest = hashlib.sha256()
+    for name in TIMED_CODE:
+        place = package / name
+        for path in [place] if place.suffix else sorted(place.rglob("*.py")):
+            digest.update(f"{path.relative_to(package)} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def timed_rows(rows: Mapping[str, Sequence[str]], config: DictConfig) -> Record:
     """Time encoders side by side, or find that in the ledger.
 
@@ -94,8 +128,9 @@ def timed_rows(rows: Mapping[str, Sequence[str]], config: DictConfig) -> Record:
 def kept(settings: Mapping[str, Any], config: DictConfig, measure: Callable[[], Any]) -> Record:
     """Give the last record of this machine; measure where there is none, or where asked again.
 
-    A time is no reproducible number, so what it depends on includes the machine, the threads and
-    the libraries; the measurements of one machine are counted, and none takes another's place.
+    A time is no reproducible number, so what it depends on includes the machine, the threads, the
+    libraries and our own code; the measurements of one machine are counted, and none takes
+    another's place.
 
     Args:
         settings: What is measured.
@@ -109,6 +144,7 @@ def kept(settings: Mapping[str, Any], config: DictConfig, measure: Callable[[], 
     whole = {
         **settings,
         "version": VERSION,
+        "code": code_sha256(),
         "repeats": int(config.repeats),
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
