@@ -134,6 +134,18 @@ def test_a_zero_vector_is_like_nothing(small_blocks):
     assert not found.scores[1].any()
 
 
+@pytest.mark.parametrize("scale", [1e-45, 1e-42, 1e-39, 1e-30, 1e30, 5e35])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_length_of_a_vector_does_not_count(small_blocks, scale, dtype):
+    """Below 3e-39 one over a length is beyond float32, above 8e37 it has few digits."""
+    corpus = (vectors(60) * (4 * scale)).astype(np.float32)
+    corpus[::2] = vectors(60)[::2]
+    queries = np.stack([corpus[5], corpus[6]])
+    found = exact.top_k(corpus, queries, 9, dtype=dtype)
+    scores, rows = brute(corpus, queries, 9)
+    assert np.array_equal(found.rows, rows) and found.scores == pytest.approx(scores, abs=1e-12)
+
+
 def test_progress_adds_up(small_blocks):
     rows, cells = [], []
     exact.top_k(vectors(50), vectors(9), 2, advance=rows.append)

@@ -25,6 +25,9 @@ _ADDITION = 2.0**-23
 """Largest relative error of one addition in fp32, even where a unit truncates."""
 _TINY = 1e-12
 """What float64, and fp32 numbers too small to be stored, may lose."""
+_FAR = 2.0**100
+"""One over a length that is much greater or less is no full float32; a power of two rounds no
+vector that it brings back."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,10 @@ def unit_rows(vectors: Matrix, first: int, what: str, dtype: torch.dtype) -> Uni
             f"{what}: row {row:,} holds NaN, an infinite number or one beyond float32, expected "
             "finite numbers; encode its text again"
         )
+    for far, factor in ((lengths < 1 / _FAR, _FAR), (lengths > _FAR, 1 / _FAR)):
+        if bool(far.any()):
+            given[far] *= factor
+            lengths[far] *= factor
     scale = torch.where(lengths > 0, 1 / lengths, 0.0).float()
     given *= scale.unsqueeze(1)
     if dtype == torch.float32:
