@@ -33,9 +33,22 @@ def test_what_others_take_for_line_ends_is_text(tmp_path):
     assert list(look_through(path, 9).blocks()) == [["one\u2028two\x0cthree", "  four "]]
 
 
+def test_the_mark_that_windows_puts_at_the_head_is_no_text(tmp_path):
+    path, plain = tmp_path / "s.txt", tmp_path / "plain.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\n\xef\xbb\xbftwo\r\n")
+    plain.write_bytes(b"one\r\n\xef\xbb\xbftwo\r\n")
+    lines = look_through(path, 1)
+    assert [*lines.blocks()] == [["one"], ["\ufefftwo"]] and [*lines.blocks(1)] == [["\ufefftwo"]]
+    assert lines.sha256 == look_through(plain, 1).sha256
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "the file is empty"), (b"fine\nfran\xe7ais\n", r"line 2 is not UTF-8.*iconv")],
+    [
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b"fine\nfran\xe7ais\n", r"line 2 is not UTF-8.*iconv"),
+    ],
 )
 def test_what_is_no_text_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "s.txt"

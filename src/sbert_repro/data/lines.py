@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class Lines:
         count: Its lines; an empty line is an empty sentence.
         block: Lines in a block; the last block may have fewer.
         offsets: Byte at which each block begins.
-        sha256: Of the file's bytes.
+        sha256: Of the file's bytes, without the mark that Windows puts at the head of UTF-8.
     """
 
     path: Path
@@ -57,9 +58,11 @@ def look_through(path: Path, block: int) -> Lines:
     Raises:
         UserError: If the file is not there, empty, or no UTF-8 (the line is named).
     """
-    digest, offsets, at, count = hashlib.sha256(), [], 0, 0
+    digest, offsets, count = hashlib.sha256(), [], 0
     try:
         with path.open("rb") as stream:
+            at = len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+            stream.seek(at)
             for line in stream:
                 if count % block == 0:
                     offsets.append(at)
