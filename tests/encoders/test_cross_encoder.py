@@ -19,6 +19,7 @@ from sbert_repro.ledger import Ledger
 from sbert_repro.losses.cross_classification import CrossClassificationLoss
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.pooling.cls import ClsPooling
+from sbert_repro.pooling.max import MaxPooling
 from sbert_repro.pooling.mean import MeanPooling
 from sbert_repro.training.save import save_model
 
@@ -171,3 +172,5 @@ def test_a_runs_cross_encoder_is_found_by_its_key(tmp_path, tiny_bert):
     model = from_run(key, str(ledger.root))
     assert isinstance(model, CrossEncoder)
     assert (model.label, model.notes) == (f"run {key}", ["part"])
+    with pytest.raises(UserError, match=f"^pooling=max: run {key} is a cross-encoder, .*leave it"):
+        from_run(key, str(ledger.root), pooling=MaxPooling())

@@ -38,7 +38,7 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
         runs: The folder of all runs.
         label: ``None``: "run KEY".
         max_length: Word pieces of a sentence; ``None``: as in training.
-        pooling: ``None``: as in training, as a cross-encoder's always is.
+        pooling: ``None``: as in training; a cross-encoder takes no other.
         precision: ``fp32`` or ``bf16``.
         engine: See `choose_engine`.
         progress: Show a bar when the work is long.
@@ -47,6 +47,9 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
 
     Returns:
         Trained: It carries the run's notes, such as partial training data.
+
+    Raises:
+        UserError: If the run is not there, or it is a cross-encoder and a pooling was chosen.
     """
     record, folder = finished(key, runs)
     options: dict[str, Any] = {"max_length": max_length, "precision": precision}
@@ -66,6 +69,12 @@ def _built(
     if is_bilstm(folder):
         return TrainedBiLstmEncoder(folder, pooling, **options)
     if reads_pairs(trained_with(folder)):
+        if pooling is not None:
+            raise UserError(
+                f"pooling={getattr(pooling, 'name', pooling)}: run {folder.parent.name} is a "
+                "cross-encoder, which pools as it was trained, so it would change nothing; leave "
+                "it out"
+            )
         return CrossEncoder(str(folder), **options)
     layer = record["settings"]["encoder"]["layer"]
     return TransformerEncoder(str(folder), pooling, layer=layer, **options)
