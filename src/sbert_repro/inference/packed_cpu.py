@@ -35,11 +35,19 @@ def why_not(config: Any, precision: str = "fp32") -> str | None:
     Returns:
         str | None: A reason in few words, or ``None``: nothing does.
     """
-    return why_no_network(config) or _machine(precision)
+    return why_no_network(config) or why_not_here(precision)
 
 
 @cache
-def _machine(precision: str) -> str | None:
+def why_not_here(precision: str) -> str | None:
+    """Say what keeps this machine or this PyTorch from prepacked products, whatever the model.
+
+    Args:
+        precision: ``fp32`` or ``bf16``.
+
+    Returns:
+        str | None: A reason in few words, or ``None``: nothing does.
+    """
     needed = ("_linear_pointwise", "_reorder_linear_weight")
     if not torch.backends.mkldnn.is_available() or not all(
         hasattr(torch.ops.mkldnn, name) for name in needed

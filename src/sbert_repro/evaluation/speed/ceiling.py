@@ -122,7 +122,7 @@ def product_work(shape: Shape, precision: str) -> tuple[Callable[[], object], fl
     """
     dtype, cuda = DTYPES[precision], torch.cuda.is_available()
     place = torch.device("cuda" if cuda else "cpu")
-    prepacked = not cuda and packed_cpu._machine(precision) is None
+    prepacked = not cuda and packed_cpu.why_not_here(precision) is None
     pairs: list[tuple[Tensor, Tensor]] = []
     for inputs, outputs in shape.products:
         given = torch.randn(ROWS, inputs, device=place).to(dtype)
