@@ -27,12 +27,14 @@ SIZES = [["a"], ["a dog " * 50, "one"], TEXTS]
 
 @needs_extra
 @pytest.mark.parametrize("model", ["tiny_bert", "tiny_roberta"])
-def test_the_graph_gives_the_vectors_of_the_reference(model, request, tmp_path):
+def test_the_graph_gives_the_vectors_of_the_reference(model, request, tmp_path, caplog):
     folder = request.getfixturevalue(model)
+    caplog.set_level("INFO")
     encoder = OnnxRuntimeEncoder(str(folder), cache=tmp_path, batch_size=2)
     ours = TransformerEncoder(str(folder), engine="reference")
     for texts in SIZES:
         assert encoder.encode(texts) == pytest.approx(ours.encode(texts), abs=1e-4)
+    assert [text for text in caplog.messages if "initializer" in text] == []
     # No weight is left in PyTorch, so the vectors are the session's.
     assert not list(encoder.model.parameters())
     assert isinstance(encoder, SentenceEncoder) and "optimum" in encoder.notes[0]

@@ -95,13 +95,15 @@ def _exported(folder: Path) -> bytes:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the exporter from naming what is not installed and what it will drop one day."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Keep the exporter from naming what is not installed, found twice, or to go one day."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +97,7 @@ class PeerEncoder:
 
 
 def library(module: str, install: str) -> Any:
-    """Import a library that only a peer needs.
+    """Import a library that only a peer needs, without what it says while it is imported.
 
     Args:
         module: Its name in Python.
@@ -106,8 +109,11 @@ def library(module: str, install: str) -> Any:
     Raises:
         UserError: If it is not installed.
     """
+    # transformers prints, onto the results, that W&B is offline; datasets logs what it has found.
+    logging.getLogger("datasets").setLevel(logging.WARNING)
     try:
-        return importlib.import_module(module)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return importlib.import_module(module)
     except ImportError as problem:
         package = module.replace("_", "-")
         command = f"{install} {package}" if install.endswith(" install") else install

@@ -6,7 +6,9 @@ import csv
 import json
 import runpy
 import shutil
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,24 @@ def test_repeats_are_taken_in_turns_after_the_warm_up():
     assert 0 <= low <= found["a"].median <= high
 
 
+def test_what_is_timed_is_said_once_where_there_is_no_terminal(caplog, capsys):
+    caplog.set_level("INFO")
+    interleaved({"a": int, "b": int}, repeats=3, title="BERT, STSb")
+    interleaved({"a": int}, repeats=1)
+    assert caplog.messages == ["BERT, STSb: timing, 4 times each, in turns: a, b"]
+    assert not "".join(capsys.readouterr())
+
+
+def test_a_terminal_shows_what_is_timed_and_draws_in_between_only(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    threads = []
+    interleaved({"a": lambda: threads.append(threading.active_count())}, repeats=2, title="BERT")
+    shown = capsys.readouterr()
+    assert not shown.out and "BERT: a, warm-up" in shown.err and "BERT: a, 2 of 2" in shown.err
+    assert set(threads) == {threading.active_count()}
+
+
 @pytest.mark.parametrize("order", ["given", "characters"])
 def test_the_authors_way_gives_our_vectors(tiny_bert, order):
     ours = TransformerEncoder(str(tiny_bert), engine="reference").encode(TEXTS)
@@ -55,6 +75,18 @@ def test_the_peer_gives_our_vectors(tiny_bert):
     pytest.importorskip("sentence_transformers")
     ours = TransformerEncoder(str(tiny_bert), engine="reference").encode(TEXTS)
     assert PeerEncoder(str(tiny_bert)).encode(TEXTS) == pytest.approx(ours, abs=1e-5)
+
+
+def test_a_peers_library_greets_nobody(monkeypatch):
+    """Its imports print on stdout, where results stand, and log what else is installed."""
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    code = (
+        "import logging; logging.basicConfig(level=logging.INFO); from sbert_repro.encoders import "
+        "peer; print(peer.library('sentence_transformers', '').__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "sentence_transformers\n" and "available" not in done.stderr
 
 
 def test_the_peer_runs_no_code_of_a_folder(tiny_bert, tmp_path):

@@ -74,7 +74,8 @@ class EncodeBenchmark:
             folder, said = _model(name, config, texts["STSb"])
             encoders, more = _encoders(str(folder), goals, _limit(folder), config.paths.cache)
             row = {"model": Path(name).name, "texts": kind}
-            rows.append({**row, **self._measured(folder, texts[kind], goals, encoders)})
+            title = f"{row['model']}, {kind}"
+            rows.append({**row, **self._measured(title, folder, texts[kind], goals, encoders)})
             notes += [*said, *more]
         notes = [*dict.fromkeys(notes), f"median of {self.repeats} in turns; {conditions()}"]
         return Figures("Encoding: ours beside sentence-transformers", rows, notes)
@@ -92,6 +93,7 @@ class EncodeBenchmark:
 
     def _measured(
         self,
+        title: str,
         folder: Path,
         texts: list[str],
         goals: dict[str, float],
@@ -102,7 +104,7 @@ class EncodeBenchmark:
         }
         shape, lengths = shape_and_lengths(folder, texts, _limit(folder))
         works["ceiling"], flops = product_work(shape, "fp32")
-        times = interleaved(works, self.repeats)
+        times = interleaved(works, self.repeats, title=title)
         each = {label: times[label].median for label in works}
         share = shape.flops(lengths) / each["ours fp32"] / (flops / each["ceiling"])
         found = {

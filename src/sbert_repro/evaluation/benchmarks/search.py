@@ -71,7 +71,7 @@ class SearchBenchmark:
             "ours": partial(top_k, corpus, queries, self.k),
             "faiss": partial(index.search, queries, self.k),
         }
-        times = interleaved(works, self.repeats)
+        times = interleaved(works, self.repeats, title="search")
         same = 100 * float((index.search(queries, self.k)[1] == ours.rows).mean())
         ends = (f"{what} {t.ends[0]:.2f} to {t.ends[1]:.2f} s" for what, t in times.items())
         notes = [

@@ -105,6 +105,7 @@ def _measured(
         },
         int(config.repeats),
         warm_up=0,
+        title="headline",
     )
     found = most_similar_pair(vectors)
     first, second = (int(row) for row in found.rows[0])

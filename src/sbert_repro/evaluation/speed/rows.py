@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,6 @@ from sbert_repro.evaluation.tasks import TASKS, Pairs, load
 DEMO_MODEL = "demo-bert"
 _WORDS = ("glove", "fasttext")
 """Encoders whose stand-ins of a profile are taken; a network has one of its own shape."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -199,8 +197,7 @@ def measured(line: Lineup, repeats: int) -> dict[str, Any]:
     products = {p: product_work(shape, p) for p in DTYPES}
     every = {n: (lambda one=one: one.encoder.encode(line.texts)) for n, one in line.works.items()}
     ceilings = {f"ceiling {p}": work for p, (work, _) in products.items()}
-    _log.info("timing in turns, %s times each: %s", repeats, ", ".join(line.works))
-    times = interleaved({**every, **ceilings}, repeats)
+    times = interleaved({**every, **ceilings}, repeats, title="speeds")
     ceiling = {p: f / times[f"ceiling {p}"].median / 1e9 for p, (_, f) in products.items()}
     found: dict[str, Any] = {name: {"reason": why} for name, why in line.reasons.items()}
     for name, one in line.works.items():
