@@ -47,9 +47,6 @@ def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
 
     Returns:
         Trained: It carries the run's notes, such as partial training data.
-
-    Raises:
-        UserError: If the run is not there, or it is a cross-encoder and a pooling was chosen.
     """
     record, folder = finished(key, runs)
     options: dict[str, Any] = {"max_length": max_length, "precision": precision}
