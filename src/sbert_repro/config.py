@@ -1,9 +1,8 @@
 """The typed root of every command's options, and what a configuration is by content.
 
 ``configs/`` holds one visible YAML file an option; this file holds the types behind them. Options
-of a group that name a ``_target_`` are checked against that class's own signature
-(`sbert_repro.composition.check`), so a misspelt key or a wrong type is refused when the command
-starts, not after an hour of training.
+of a group that name a ``_target_`` are checked against that class's own signature when the command
+starts (`sbert_repro.composition.check`), not after an hour of training.
 """
 
 from __future__ import annotations
@@ -82,6 +81,7 @@ class TrainerConfig:
     evaluate_every: int | None = 1000
     save_every: int = 2000
     accelerator: str = "auto"
+    compile: bool = False
     progress: bool = True
 
 

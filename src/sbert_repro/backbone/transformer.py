@@ -13,6 +13,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from sbert_repro.backbone.compiled import CompiledNetwork
 from sbert_repro.backbone.fused import FusedNetwork, covers
 from sbert_repro.backbone.lookup import weights_folder
 from sbert_repro.backbone.packing import ATTENTION, Packing, pack, unpack
@@ -65,6 +66,7 @@ class TransformerBackbone(nn.Module):
         self.model, self.layer = model, layer
         self.width = int(self._config.hidden_size)
         self._fused: FusedNetwork | Literal[False] | None = None
+        self._compiled: CompiledNetwork | None = None
 
     @property
     def _config(self) -> Any:
@@ -90,10 +92,10 @@ class TransformerBackbone(nn.Module):
         Returns:
             Tensor: States ``[N, T, D]``; what stands on padding means nothing.
         """
+        if self._compiled is not None and self.training and self._compiled.takes(tokens):
+            return self._compiled.states(tokens)
         if tokens.ids.device.type != "cpu":
-            return self._chosen(
-                input_ids=tokens.ids, attention_mask=tokens.mask, token_type_ids=tokens.types
-            )
+            return self._padded(tokens.ids, tokens.mask, tokens.types)
         # One attention call a group of equal length pays on a CPU; a GPU would wait for launches.
         packing = pack(tokens)
         if self._is_fused():
@@ -105,6 +107,14 @@ class TransformerBackbone(nn.Module):
             packing=packing,
         )
         return unpack(states[0], packing, tokens)
+
+    def train_compiled(self, sentences: int) -> None:
+        """Train through torch.compile from now on; other uses stay as they are.
+
+        Args:
+            sentences: ``N`` of a full batch.
+        """
+        self._compiled = CompiledNetwork(self.model, self._padded, sentences, self.positions)
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration as transformers does.
@@ -133,6 +143,9 @@ class TransformerBackbone(nn.Module):
         if self.layer == "last":
             return every[-1]
         return torch.stack([every[i].float() for i in LAYERS[self.layer]]).mean(0)
+
+    def _padded(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        return self._chosen(input_ids=ids, attention_mask=mask, token_type_ids=types)
 
     def _chosen(self, **inputs: Any) -> Tensor:
         """Run the network and give the states of the chosen layers."""

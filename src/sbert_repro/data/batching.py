@@ -104,6 +104,11 @@ class BatchStream:
         """The stream itself: Lightning tells a loader's sampler which epoch it is."""
         return self
 
+    @property
+    def sentences(self) -> int:
+        """Sentences ``N`` of a full batch."""
+        return self.batch_size * len(self._columns)
+
     def __len__(self) -> int:
         """Give the number of batches in an epoch."""
         return math.ceil(len(self._columns[0]) / self.batch_size)

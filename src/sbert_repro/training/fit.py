@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.composition import build
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
@@ -80,6 +81,9 @@ def fit(
     check_options(config)
     backbone, tokenizer = load(config, parent_model)
     examples = load_examples(config, tokenizer, backbone.positions)
+    if config.trainer.compile:
+        assert isinstance(backbone, TransformerBackbone), "others are refused before"
+        backbone.train_compiled(examples.stream.sentences)
     order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
     module = _module(config, backbone, order)
     watch = _watch(config, folder / "checkpoints", order, examples, tracking or Tracking())

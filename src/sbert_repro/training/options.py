@@ -34,6 +34,7 @@ def check_options(config: DictConfig) -> None:
             what fits.
     """
     _check_numbers(config)
+    _check_compile(config)
     _check_watched(config)
     if config.data.dev is None and plain(config.checkpoint) == "best_dev":
         raise UserError(
@@ -49,6 +50,15 @@ def check_options(config: DictConfig) -> None:
         raise UserError(
             f"loss.num_labels={config.loss.num_labels}; data={record.name} has {len(labels)} "
             f"labels ({', '.join(labels)}); use loss.num_labels={len(labels)}"
+        )
+
+
+def _check_compile(config: DictConfig) -> None:
+    kind = config.encoder["_target_"].rpartition(".")[2]
+    if config.trainer.compile and kind == "BiLstmEncoder":
+        raise UserError(
+            f"trainer.compile=true: only transformers are compiled, and encoder is a {kind}; use "
+            "trainer.compile=false"
         )
 
 

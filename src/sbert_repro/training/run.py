@@ -39,6 +39,8 @@ _TRAINER = (
 )
 """Trainer options that change the weights or the scores; the others may differ between two starts
 of the same run."""
+_TRAINER_WHEN_SET = ("compile",)
+"""These came later: without them a run has the key that it had before."""
 
 
 def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -59,12 +61,13 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """
     check_options(config)
     trainer = plain(config.trainer)
+    used = [option for option in _TRAINER_WHEN_SET if trainer[option]]
     return {
         "version": fitting.VERSION,
         "encoder": start.identity(config),
         **{part: _component(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
-        "trainer": {option: trainer[option] for option in _TRAINER},
+        "trainer": {option: trainer[option] for option in (*_TRAINER, *used)},
         "checkpoint": plain(config.checkpoint),
         "seed": config.seed,
         "parent": _parent_key(config, overrides),
