@@ -56,10 +56,14 @@ class Cost:
         said += f", {self.blocked} of them blocked by what is not there." if self.blocked else "."
         if not self.machines:
             return f"{said} Nothing like them has been measured yet, so there is no estimate."
+        return f"{said} {self.spent()}"
+
+    def spent(self) -> str:
+        """Say how long the measured part took."""
         rest = f"; {self.unmeasured} of them were never measured" if self.unmeasured else ""
         where = "; ".join(sorted(self.machines))
         hours = f"{self.seconds / 3600:.2f} h"
-        return f"{said} About {in_words(self.seconds)} ({hours}) as measured on {where}{rest}."
+        return f"About {in_words(self.seconds)} ({hours}) as measured on {where}{rest}."
 
 
 def estimate(plan: Plan, records: Iterable[Record]) -> Cost:
@@ -72,25 +76,59 @@ def estimate(plan: Plan, records: Iterable[Record]) -> Cost:
     Returns:
         The cost, of the rows too that cannot be run here.
     """
+    cost, _ = of_trainings(missing(plan), records)
+    for subject, task in unscored(plan):
+        cost.scores += 1
+        cost.blocked += bool(subject.reason)
+        cost.add(_scored_before(plan, subject, task))
+    return cost
+
+
+def unscored(plan: Plan) -> list[tuple[Subject, str]]:
+    """Scores of a plan that are left.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        Model and task, in the order of the table.
+    """
+    return [(s, task) for s in plan.subjects for task in s.tasks if not s.scores.get(task)]
+
+
+def of_trainings(stages: Iterable[Stage], records: Iterable[Record]) -> tuple[Cost, list[Stage]]:
+    """Add up trainings.
+
+    Args:
+        stages: Those that are left, each once.
+        records: All records of the ledger.
+
+    Returns:
+        The cost; the trainings whose like was never measured.
+    """
     like: dict[str, list[Record]] = {}
     for record in records:
         if record["kind"] == "train":
             like.setdefault(_kind(record["settings"]), []).append(record)
-    cost = Cost()
-    for stage in _left(plan):
+    cost, new = Cost(), []
+    for stage in stages:
         cost.trainings += 1
         cost.blocked += bool(stage.needs)
-        cost.add(like.get(_kind(stage.settings), []) if stage.key else [])
-    for subject in plan.subjects:
-        for task in (task for task in subject.tasks if not subject.scores.get(task)):
-            cost.scores += 1
-            cost.blocked += bool(subject.reason)
-            cost.add(_scored_before(plan, subject, task))
-    return cost
+        found = like.get(_kind(stage.settings), []) if stage.key else []
+        cost.add(found)
+        new += [] if found else [stage]
+    return cost, new
 
 
-def _left(plan: Plan) -> list[Stage]:
-    """Training runs that are left, a shared one once."""
+def missing(plan: Plan) -> list[Stage]:
+    """Training runs of a plan that are left, a shared one once.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        In the order of the table.
+    """
     stages = [stage for subject in plan.subjects for stage in subject.stages]
     return list({stage.identity: stage for stage in stages if stage.record is None}.values())
 

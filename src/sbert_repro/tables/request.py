@@ -12,7 +12,7 @@ from sbert_repro.composition import compose, options_of
 from sbert_repro.errors import UserError
 from sbert_repro.typed_options import check_lengths
 
-_OF_ROWS = (
+OF_ROWS = (
     "encoder",
     "pooling",
     "concatenation",
@@ -22,6 +22,7 @@ _OF_ROWS = (
     "parent",
     "evaluate",
 )
+"""Options that each row of a table chooses for itself."""
 
 _NEUTRAL = (
     "paths.",
@@ -78,7 +79,7 @@ def check(request: Request) -> DictConfig:
     """
     for change in request.changes:
         name = change.partition("=")[0].lstrip("+~")
-        if name in _OF_ROWS:
+        if name in OF_ROWS:
             raise UserError(f"{change}: rows of a table choose their own {name}; leave it out")
         if name == "seed":
             raise UserError(

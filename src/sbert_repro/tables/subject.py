@@ -151,6 +151,15 @@ class Subject:
         return self.stages[-1].key if self.stages else None
 
     @property
+    def model(self) -> str:
+        """What is scored; equal for equal models, of whichever row or table."""
+        if self.stages:
+            return self.stages[-1].identity
+        if self.config is None:
+            return self.row.name
+        return canonical_json([self.config.encoder, self.config.get("pooling")])
+
+    @property
     def done(self) -> bool:
         """Whether nothing was left to do when the plan was made."""
         trained = all(stage.record is not None for stage in self.stages)

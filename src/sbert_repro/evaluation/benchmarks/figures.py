@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -24,11 +24,13 @@ class Figures:
         title: What is compared.
         rows: One dict a line, all with the same keys, which name what they hold with its unit.
         notes: What a reader must know: conditions, and what was scaled.
+        measured: What programs read of it: model, hardware, batch size; empty where none does.
     """
 
     title: str
     rows: list[dict[str, Any]]
     notes: list[str]
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 class Benchmark(Protocol):

@@ -26,6 +26,7 @@ from sbert_repro.evaluation.speed.ceiling import product_work, shape_and_lengths
 from sbert_repro.evaluation.speed.rows import DEMO_MODEL
 from sbert_repro.evaluation.speed.shapes import timed_model
 from sbert_repro.evaluation.speed.timing import interleaved
+from sbert_repro.provenance import hardware
 
 _GOALS = {"cpu": 6.0, "cuda": 3.0}
 """How many times the trainer's fp32 speed ours should have in bf16."""
@@ -85,7 +86,17 @@ class TrainBenchmark:
             f"{self.steps} steps of {self.batch_size} pairs, median of {self.repeats} in turns, "
             f"each in a process of its own; {conditions()}",
         ]
-        return Figures("Training: ours beside SentenceTransformerTrainer", rows, notes)
+        title = "Training: ours beside SentenceTransformerTrainer"
+        return Figures(title, rows, notes, self._measured(config))
+
+    def _measured(self, config: DictConfig) -> dict[str, Any]:
+        """Name what a dry run of tables needs to know before it reckons with these speeds."""
+        return {
+            "model": DEMO_MODEL if config.profile.name == "demo" else self.model,
+            "batch_size": self.batch_size,
+            "hardware": hardware(),
+            "threads": torch.get_num_threads(),
+        }
 
     def _pairs(self, config: DictConfig) -> Split:
         limit = self.steps * self.batch_size
