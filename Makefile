@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Every target builds the environment first when it is missing.
 PROFILE ?= paper
 LAUNCHER ?= local
+JOBS ?= 1
 ARGS ?=
 EXTRAS ?=
 PYTHON ?= python3
@@ -17,6 +18,8 @@ endif
 BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.built-*))
 BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
+# Tables of times, which nothing may run beside: with JOBS=4 all others are reproduced so.
+TIMED := $(patsubst configs/tables/table_%.yaml,%,$(shell grep -l '^timed: true' configs/tables/*.yaml 2>/dev/null))
 
 .PHONY: help setup demo test test-faults lint lock data verify-data verify-released headline reproduce-all clean
 .NOTPARALLEL:
@@ -24,7 +27,7 @@ TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1	/p' Makefile | expand -t 24
-	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  ARGS=\"hydra overrides\"  EXTRAS=$(KNOWN_EXTRAS)"
+	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  JOBS=1  ARGS=\"hydra overrides\"  EXTRAS=$(KNOWN_EXTRAS)"
 
 setup: $(BUILT) $(BUILT_EXTRAS)  ## build .venv from requirements.lock; EXTRAS=use adds TensorFlow, EXTRAS=peers ONNX Runtime
 
@@ -77,11 +80,15 @@ headline: setup  ## the most similar pair of 10,000 sentences: encode, search, t
 	@$(RUN) scripts/headline.py profile=$(PROFILE) $(ARGS)
 
 table-%: setup  ## one table of the paper, such as table-1
-	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) $(ARGS)
+	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(if $(and $(ALL),$(filter $*,$(TIMED))),1,$(JOBS)) $(ARGS)
 
 # ARGS are options of tables, which the headline does not have.
 reproduce-all: setup  ## every table that has a file in configs/tables, and the headline
-	@$(MAKE) --no-print-directory --keep-going $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(strip $(ARGS)),,headline)
+ifneq ($(filter --dry-run,$(ARGS)),)
+	@$(RUN) scripts/table.py table=all profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(JOBS) $(ARGS)
+else
+	@$(MAKE) --no-print-directory --keep-going ALL=1 $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(strip $(ARGS)),,headline)
+endif
 
 clean:  ## remove caches; keeps .venv, data and results
 	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build

@@ -5,25 +5,31 @@ Any further words are options of configs/speed.yaml, such as sentences=2000 or p
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import log_masked
+from sbert_repro.usage import HELP, usage
 
 _SENTENCES = {"demo": 400}
 _PAPER = 10_000
+_MEANING = {"profile=paper": "paper, lite or demo"}
+_EXAMPLE = "python scripts/headline.py profile=demo"
 
 
 def main() -> None:
     """Measure or find the record, write CSV, Markdown and plot."""
-    if wrong := [word for word in sys.argv[1:] if "=" not in word]:
-        raise UserError(f"{wrong[0]}: no such option; there are name=value of configs/speed.yaml")
-    words = dict(word.split("=", 1) for word in sys.argv[1:])
+    typed = [word for word in sys.argv[1:] if word not in HELP]
+    if wrong := [word for word in typed if "=" not in word]:
+        raise UserError(
+            f"{wrong[0]}: no such option; there are name=value of configs/speed.yaml and --help"
+        )
+    words = dict(word.split("=", 1) for word in typed)
     profile = words.pop("profile", "paper")
     changes = [f"{name}={value}" for name, value in words.items()]
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_masked()
     from sbert_repro.composition import prepare
     from sbert_repro.evaluation.speed.headline import headline
     from sbert_repro.evaluation.speed.record import composed, quiet
@@ -32,6 +38,10 @@ def main() -> None:
     few = ["pairs=32", "largest=1000"] if profile == "demo" else []
     asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
     config = composed(profile, asked)
+    if len(typed) < len(sys.argv[1:]):
+        without = ("encoder", "pooling", "prepare", "profile.name")
+        print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
+        return
     prepare(config)
     quiet()
     kept = [change for change in changes if not change.startswith(("again=", "paths."))]

@@ -1,12 +1,11 @@
-"""One table of the paper: python scripts/table.py table=1 profile=lite launcher=local [--dry-run].
+"""One table of the paper: python scripts/table.py table=1 profile=lite [jobs=2] [--dry-run].
 
 Any further words are options of train.py, such as paths.results=FOLDER or profile.max_seeds=3, and
-hold for every row. What is in the ledger is not done again.
+hold for every row. What is in the ledger is not done again. With --dry-run there is table=all.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -16,14 +15,25 @@ from rich.console import Console
 
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.errors import UserError
-from sbert_repro.redaction import MaskedFormatter
+from sbert_repro.redaction import log_masked
+from sbert_repro.usage import HELP, usage
 
 if TYPE_CHECKING:
+    from sbert_repro.tables.launch import Launcher
     from sbert_repro.tables.spec import Table
 
 FAILED = 1
+ALL = "all"
 _PAGE = 160
-_OWN = {"table": "", "profile": "paper", "launcher": "local"}
+_OWN = {"table": "", "profile": "paper", "launcher": "local", "jobs": "1"}
+_MEANING = {
+    "table=N": "the number of a table in the paper; all: every one, with --dry-run",
+    "profile=paper": "paper, lite (real data at CPU size) or demo (synthetic)",
+    "jobs=1": "how many models at a time, each in a process of its own",
+    "launcher=local": "who does the work",
+    "--dry-run": "show what is done and what is left, and do nothing",
+}
+_EXAMPLE = "python scripts/table.py table=6 profile=demo jobs=2"
 
 
 def arguments(words: list[str]) -> tuple[dict[str, str], list[str], bool]:
@@ -33,7 +43,7 @@ def arguments(words: list[str]) -> tuple[dict[str, str], list[str], bool]:
         words: As typed.
 
     Returns:
-        table, profile and launcher; the other words; whether this is a dry run.
+        table, profile, launcher and jobs; the other words; whether this is a dry run.
 
     Raises:
         UserError: A word is no option.
@@ -44,10 +54,37 @@ def arguments(words: list[str]) -> tuple[dict[str, str], list[str], bool]:
         if name in own and sign:
             own[name] = value
         elif word != "--dry-run":
+            if word in HELP:
+                continue
             if word.startswith("-") or not sign:
-                raise UserError(f"{word}: no such option; there are name=value and --dry-run")
+                raise UserError(
+                    f"{word}: no such option; there are name=value, --dry-run and --help"
+                )
             changes.append(word)
     return own, changes, "--dry-run" in words
+
+
+def jobs(word: str, table: Table | None) -> int:
+    """How many models are made at a time.
+
+    Args:
+        word: As typed.
+        table: The table; None: all.
+
+    Returns:
+        1 or more.
+
+    Raises:
+        UserError: That is no such number, or the table's rows are timed.
+    """
+    if not word.isdecimal() or int(word) < 1:
+        raise UserError(f"jobs={word}: expected a whole number of models at a time, 1 or more")
+    if table is not None and table.timed and int(word) > 1:
+        raise UserError(
+            f"jobs={word}: table {table.name} is timed, and what runs beside would be in its "
+            "times; leave jobs out"
+        )
+    return int(word)
 
 
 def console() -> Console:
@@ -85,40 +122,86 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
     sys.stdout.write(f"written: {written[1]}\n")
 
 
+def show_usage(own: dict[str, str], changes: list[str]) -> None:
+    """Print how this command is used.
+
+    Args:
+        own: Its own words; a timed table has other options.
+        changes: Words that change options, which are shown changed.
+    """
+    from sbert_repro.evaluation.speed import record
+    from sbert_repro.tables import request, spec
+
+    if own["table"] in spec.existing() and spec.load(own["table"]).timed:
+        config, without = record.composed(own["profile"], changes), ("encoder", "pooling")
+    else:
+        config = request.check(request.Request(own["profile"], tuple(changes)))
+        without = (*request.OF_ROWS, "seed", "prepare", "profile.name")
+    print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
+
+
 def main() -> None:
     """Plan, then show the plan or do what is missing; status 1 when a row failed."""
     own, changes, dry = arguments(sys.argv[1:])
     if dry:
         # To look at a plan must not download weights; read when the Hub's client is imported.
         os.environ["HF_HUB_OFFLINE"] = "1"
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(MaskedFormatter("%(message)s"))
-    logging.captureWarnings(True)
+    log_masked()
+    if set(HELP) & set(sys.argv[1:]):
+        show_usage(own, changes)
+        return
+    from sbert_repro.tables import launch, spec
+
+    if own["table"] == ALL and not dry:
+        raise UserError("table=all: for --dry-run only; `make reproduce-all` makes all tables")
+    table = None if own["table"] == ALL else spec.load(own["table"])
+    start = launch.launcher(own["launcher"], jobs(own["jobs"], table))
+    if table is not None and table.timed:
+        timed(table, own["profile"], changes, dry)
+    else:
+        planned(table, own["profile"], changes, None if dry else start)
+
+
+def planned(table: Table | None, profile: str, changes: list[str], start: Launcher | None) -> None:
+    """Plan a table, and work through it; status 1 when a row failed.
+
+    Args:
+        table: The table; None: all tables, only to be shown.
+        profile: Name of the profile.
+        changes: Options of train.py.
+        start: Works through the plan; None: only show it.
+    """
     from sbert_repro.composition import prepare
-    from sbert_repro.tables import cost, dry_run, launch, plan, render, request, screen, spec
+    from sbert_repro.tables import (
+        all_tables,
+        cost,
+        dry_run,
+        launch,
+        one_by_one,
+        plan,
+        render,
+        request,
+        screen,
+    )
     from sbert_repro.tables.assemble import sheet
 
-    table = spec.load(own["table"])
-    if table.timed:
-        timed(table, own["profile"], changes, dry)
-        return
-    start = launch.launcher(own["launcher"])
-    asked = request.Request(own["profile"], tuple(changes))
+    asked = request.Request(profile, tuple(changes))
     base = request.check(asked)
     prepare(base)
     work = launch.Here(base)
-    made = plan.make(table, asked, base, work)
-    if dry:
-        left = cost.estimate(made, work.records())
-        console().print(dry_run.shown(made, left))
+    if table is None:
+        print("\n".join(all_tables.shown(asked, base, work)))
         return
-    folder = Path(base.paths.results) / asked.profile
+    made = plan.make(table, asked, base, work)
+    if start is None:
+        console().print(dry_run.shown(made, cost.estimate(made, work.records())))
+        return
+    folder = Path(base.paths.results) / profile
     done = start(made, work, lambda done: render.write(sheet(made, done), folder))
     finished = sheet(made, done)
     console().print(screen.on_screen(finished))
     sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
-    if launch.left(made):
+    if one_by_one.left(made):
         launch.track(made, render.as_csv(finished))
     if any(outcome.failed for outcome in done.values()):
         raise SystemExit(FAILED)

@@ -110,10 +110,22 @@ def test_every_table_with_a_file_is_reproduced_in_order():
     numbers = sorted(
         p.stem.removeprefix("table_") for p in (ROOT / "configs/tables").glob("table_*.yaml")
     )
-    done = make(ROOT, "-n", "-o", "setup", "reproduce-all", "PROFILE=lite", "ARGS=--dry-run")
-    runs = [line for line in done.stdout.splitlines() if "scripts/table.py" in line]
-    said = [f"scripts/table.py table={n} profile=lite launcher=local --dry-run" for n in numbers]
-    assert numbers and [run.partition(" ")[2] for run in runs] == said
+    start, end = "scripts/table.py table=", " profile=lite launcher=local jobs="
+    said = [f"{start}{n}{end}3 wandb.mode=disabled" for n in numbers]
+    said[-1] = f"{start}7{end}1 wandb.mode=disabled"  # what runs beside would be in its times
+    assert numbers[-1] == "7"
+    assert runs_of("reproduce-all", "JOBS=3", "ARGS=wandb.mode=disabled") == said
+    assert runs_of("table-6", "JOBS=3") == [f"{start}6{end}3"]
+    assert runs_of("table-7", "JOBS=3") == [f"{start}7{end}3"], "which the script refuses"
+    assert runs_of("table-1") == [f"{start}1{end}1"]
+    assert runs_of("reproduce-all", "ARGS=--dry-run") == [f"{start}all{end}1 --dry-run"]
+
+
+def runs_of(*words: str) -> list[str]:
+    """What make would run of the script of tables."""
+    done = make(ROOT, "-n", "-o", "setup", *words, "PROFILE=lite")
+    lines = [line.partition(" ")[2].strip() for line in done.stdout.splitlines()]
+    return [line for line in lines if line.startswith("scripts/table.py")]
 
 
 def test_scripts_of_the_makefile_exist():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from typing import Any
 
 HIDDEN = "<hidden>"
@@ -77,6 +78,18 @@ class MaskedFormatter(logging.Formatter):
             str: The line.
         """
         return masked(super().format(record))
+
+
+def log_masked(level: int = logging.INFO) -> None:
+    """Send the log and warnings of this process to stderr, without secrets.
+
+    Args:
+        level: What is less important than this is not shown.
+    """
+    logging.basicConfig(level=level, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(MaskedFormatter("%(message)s"))
+    logging.captureWarnings(True)
 
 
 def _known() -> list[str]:

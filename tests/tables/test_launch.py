@@ -3,7 +3,7 @@
 import pytest
 
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.tables import launch
+from sbert_repro.tables import launch, one_by_one
 from sbert_repro.tables.assemble import cells, sheet
 from sbert_repro.tables.render import as_csv, as_json, as_markdown
 
@@ -32,7 +32,7 @@ def test_the_second_time_nothing_is_done_and_the_files_are_the_same(planned, wor
     first = sheet(made, run(made, work)[0])
     work.trainings.clear(), work.scorings.clear()
     again = planned()
-    assert launch.left(again) == []
+    assert one_by_one.left(again) == []
     second = sheet(again, run(again, work)[0])
     assert work.trainings == work.scorings == []
     for written in (as_csv, as_markdown, as_json):

@@ -6,7 +6,6 @@ The only file of this folder that calls training and evaluation.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,16 @@ from omegaconf import DictConfig
 
 from sbert_repro.data import folds
 from sbert_repro.data.record import dataset, read
-from sbert_repro.errors import Diverged, UserError
+from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.redaction import masked
-from sbert_repro.tables.assemble import Done, Outcome
+from sbert_repro.tables.assemble import Done
+from sbert_repro.tables.one_by_one import local
 from sbert_repro.tables.plan import Plan
-from sbert_repro.tables.subject import Record, Subject, Work, failure
+from sbert_repro.tables.side_by_side import SideBySide
+from sbert_repro.tables.subject import Record, Work
 
-_log = logging.getLogger(__name__)
+Launcher = Callable[[Plan, Work, Callable[[Done], object]], Done]
 
 
 class Here:
@@ -124,44 +125,15 @@ def _check_rows(name: str, root: Path, split: str, limit: int | None, partial: b
         raise UserError(refusal)
 
 
-def local(plan: Plan, work: Work, finished: Callable[[Done], object]) -> Done:
-    """Work through a plan in this process, one model after the other.
-
-    Args:
-        plan: The plan.
-        work: Training and evaluation.
-        finished: Called with all outcomes so far, at the start and after each row that had
-            something to do, so that an interrupted table can be read.
-
-    Returns:
-        The outcome of every subject.
-    """
-    todo = left(plan)
-    done: Done = {
-        number: _known(subject)
-        for number, subject in enumerate(plan.subjects)
-        if number not in todo
-    }
-    finished(done)
-    broken: dict[str, Outcome] = {}
-    for row in plan.table.rows:
-        mine = [number for number in todo if plan.subjects[number].row is row]
-        for number in mine:
-            _log.info("%s", _title(plan, number))
-            done[number] = _outcome(plan.subjects[number], work, broken)
-        if mine:
-            finished(done)
-    return done
-
-
 LAUNCHERS = {"local": local}
 
 
-def launcher(name: str) -> Callable[[Plan, Work, Callable[[Done], object]], Done]:
+def launcher(name: str, jobs: int = 1) -> Launcher:
     """The way to work through a plan that has this name.
 
     Args:
         name: The word on the command line.
+        jobs: How many models at a time; more than one each have a process of their own.
 
     Returns:
         Such as `local`.
@@ -172,62 +144,7 @@ def launcher(name: str) -> Callable[[Plan, Work, Callable[[Done], object]], Done
     if name not in LAUNCHERS:
         known = ", ".join(sorted(LAUNCHERS))
         raise UserError(f"launcher={name}: there is no such launcher; there are: {known}")
-    return LAUNCHERS[name]
-
-
-def left(plan: Plan) -> list[int]:
-    """Places in `Plan.subjects` of what is neither done nor impossible."""
-    return [n for n, s in enumerate(plan.subjects) if not s.reason and not s.done]
-
-
-def _known(subject: Subject) -> Outcome:
-    """The outcome of what needs no work: it is done, or cannot be done."""
-    if subject.reason:
-        return Outcome(reason=subject.reason, failed=subject.broken)
-    trained = tuple(stage.record for stage in subject.stages if stage.record is not None)
-    return Outcome({t: r for t, r in subject.scores.items() if r is not None}, trained)
-
-
-def _title(plan: Plan, number: int) -> str:
-    subject = plan.subjects[number]
-    columns = ", ".join(column.name for column in subject.columns)
-    seed = f", seed {subject.seed}" if subject.stages else ""
-    seed += f", {subject.part}" if subject.part else ""
-    place = f"table {plan.table.name} [{number + 1}/{len(plan.subjects)}]"
-    return f"{place} {subject.row.name} ({columns}{seed})"
-
-
-def _outcome(subject: Subject, work: Work, broken: dict[str, Outcome]) -> Outcome:
-    """Train and score one model; whatever goes wrong is said in its cells.
-
-    Args:
-        subject: The model.
-        work: Training and evaluation.
-        broken: Keys of runs that failed, with what became of them; a shared run is not tried twice.
-
-    Returns:
-        Scores, or the reason why there are none.
-    """
-    trained: list[Record] = []
-    key = ""
-    try:
-        for stage in subject.stages:
-            key = str(stage.key)
-            if key in broken:
-                return broken[key]
-            trained.append(work.train(stage.config, stage.overrides))
-        key = ""
-        assert subject.config is not None, "a subject without options has a reason"
-        run = trained[-1]["key"] if trained else None
-        return Outcome(work.score(subject.config, run, subject.tasks), tuple(trained))
-    except Exception as error:
-        reason = failure(error)
-        _log.error("%s: %s", subject.row.name, reason, exc_info=not isinstance(error, UserError))
-        # A run that diverged is a result: the next call shows it as one that cannot be run.
-        outcome = Outcome(reason=reason, failed=not isinstance(error, Diverged))
-        if key:
-            broken[key] = outcome
-        return outcome
+    return LAUNCHERS[name] if jobs == 1 else SideBySide(jobs)
 
 
 def track(plan: Plan, text: str) -> None:

@@ -1,0 +1,66 @@
+"""Work of processes that only pretend, for test_side_by_side.py: what they do are files."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from sbert_repro.errors import UserError
+
+ENDINGS = ("user", "fault", "memory", "kill", "exit")
+
+
+class PretendedWork:
+    """Trains by writing a file.
+
+    Attributes:
+        folder: A file `<key>` for each training that ended, `<key>.<process>` for each that began.
+        endings: Key → one of ENDINGS, in place of training.
+        seconds: That a training takes.
+    """
+
+    def __init__(self, folder, endings=None, seconds=0.0):
+        self.folder, self.endings, self.seconds = Path(folder), endings or {}, seconds
+
+    def trained(self, key):
+        path = self.folder / key
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def train(self, config, overrides):
+        assert config.trainer.progress is False, "bars of several would write over each other"
+        key = self.key(config)
+        if (found := self.trained(key)) is None:
+            signal.signal(signal.SIGTERM, self.end)
+            (self.folder / f"{key}.{os.getpid()}").touch()
+            time.sleep(self.seconds)
+            self.fail(self.endings.get(key))
+            found = {"kind": "train", "key": key, "threads": os.environ["OMP_NUM_THREADS"]}
+            (self.folder / key).write_text(json.dumps(found))
+        return found
+
+    def key(self, config):
+        stage = "two" if config.parent is not None else "one"
+        return f"{config.encoder.path.rpartition('/')[2]}-{stage}-{config.seed}"
+
+    def end(self, *_):
+        (self.folder / f"saved.{os.getpid()}").touch()
+        raise SystemExit(143)
+
+    def fail(self, ending):
+        if ending == "user":
+            raise UserError("loss is NaN at step 7")
+        if ending == "fault":
+            raise RuntimeError("out of luck")
+        if ending == "memory":
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if ending == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if ending == "exit":
+            os._exit(3)
+
+    def score(self, config, run, tasks):
+        encoder = run or f"{config.encoder.path}"
+        return {task: {"kind": "evaluate", "key": f"{encoder} {task}"} for task in tasks}
