@@ -20,7 +20,9 @@ from sbert_repro.usage import HELP, usage
 
 if TYPE_CHECKING:
     from sbert_repro.tables.launch import Launcher
+    from sbert_repro.tables.plan import Plan
     from sbert_repro.tables.spec import Table
+    from sbert_repro.tables.subject import Work
 
 FAILED = 1
 ALL = "all"
@@ -133,10 +135,10 @@ def show_usage(own: dict[str, str], changes: list[str]) -> None:
     from sbert_repro.tables import request, spec
 
     if own["table"] in spec.existing() and spec.load(own["table"]).timed:
-        config, without = record.composed(own["profile"], changes), ("encoder", "pooling")
+        config = record.composed(own["profile"], changes)
     else:
         config = request.check(request.Request(own["profile"], tuple(changes)))
-        without = (*request.OF_ROWS, "seed", "prepare", "profile.name")
+    without = (*request.OF_ROWS, "seed", "prepare", "profile.name", "output")
     print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
 
 
@@ -163,7 +165,7 @@ def main() -> None:
 
 
 def planned(table: Table | None, profile: str, changes: list[str], start: Launcher | None) -> None:
-    """Plan a table, and work through it; status 1 when a row failed.
+    """Plan a table, and work through it.
 
     Args:
         table: The table; None: all tables, only to be shown.
@@ -172,38 +174,41 @@ def planned(table: Table | None, profile: str, changes: list[str], start: Launch
         start: Works through the plan; None: only show it.
     """
     from sbert_repro.composition import prepare
-    from sbert_repro.tables import (
-        all_tables,
-        cost,
-        dry_run,
-        launch,
-        one_by_one,
-        plan,
-        render,
-        request,
-        screen,
-    )
-    from sbert_repro.tables.assemble import sheet
+    from sbert_repro.tables import all_tables, cost, dry_run, launch, plan, request
 
     asked = request.Request(profile, tuple(changes))
     base = request.check(asked)
     prepare(base)
     work = launch.Here(base)
     if table is None:
-        print("\n".join(all_tables.shown(asked, base, work)))
+        print("\n".join(all_tables.shown(asked, base, work, work.records())))
         return
     made = plan.make(table, asked, base, work)
     if start is None:
         console().print(dry_run.shown(made, cost.estimate(made, work.records())))
-        return
-    folder = Path(base.paths.results) / profile
-    done = start(made, work, lambda done: render.write(sheet(made, done), folder))
-    finished = sheet(made, done)
+    else:
+        done(made, start, work)
+
+
+def done(made: Plan, start: Launcher, work: Work) -> None:
+    """Work through a plan and write the table; status 1 when a row failed.
+
+    Args:
+        made: The plan.
+        start: Works through it.
+        work: Training and evaluation.
+    """
+    from sbert_repro.tables import launch, one_by_one, render, screen
+    from sbert_repro.tables.assemble import sheet
+
+    folder = Path(made.base.paths.results) / made.request.profile
+    found = start(made, work, lambda so_far: render.write(sheet(made, so_far), folder))
+    finished = sheet(made, found)
     console().print(screen.on_screen(finished))
-    sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
+    sys.stdout.write(f"written: {folder / f'table_{made.table.name}.md'}\n")
     if one_by_one.left(made):
         launch.track(made, render.as_csv(finished))
-    if any(outcome.failed for outcome in done.values()):
+    if any(outcome.failed for outcome in found.values()):
         raise SystemExit(FAILED)
 
 

@@ -131,7 +131,7 @@ def test_over_all_tables_a_shared_training_counts_once(
     tables = {"1": small, "2": small, "7": dataclasses.replace(small, timed=True)}
     monkeypatch.setattr(all_tables.spec, "load", tables.__getitem__)
     asked = request.Request("paper", (f"paths.results={tmp_path}",))
-    lines = all_tables.shown(asked, request.check(asked), work)
+    lines = all_tables.shown(asked, request.check(asked), work, work.records())
     assert lines[:4] == [
         "Table 1: 9 trainings, 22 scores, 2 of both blocked.",
         "Table 2: 9 trainings (9 of them shared with tables above), 22 scores, 2 of both blocked.",

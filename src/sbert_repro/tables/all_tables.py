@@ -23,18 +23,19 @@ class _Total:
     scores: set[tuple[str, str]] = field(default_factory=set)
 
 
-def shown(asked: Request, base: DictConfig, work: Work) -> list[str]:
+def shown(asked: Request, base: DictConfig, work: Work, records: Sequence[Record]) -> list[str]:
     """Plan every table that has a file, and sum up.
 
     Args:
         asked: What was asked for.
         base: The profile's options, from `request.check`.
         work: Training and evaluation; nothing is trained or scored.
+        records: All records of the ledger.
 
     Returns:
         A line a table, a total, and the hours of training as far as their speed was measured.
     """
-    records, total = work.records(), _Total()
+    total = _Total()
     for name in spec.existing():
         table = spec.load(name)
         if table.timed:
