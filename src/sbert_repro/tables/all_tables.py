@@ -66,9 +66,10 @@ def _said(left: Cost, shared: int) -> str:
 
 
 def _unplanned(made: plan.Plan) -> str:
-    """Name rows whose runs cannot be counted: which folds there are is not known without data."""
+    """Count rows whose runs are not known: without a stand-in, or without the data's folds."""
     rows = {s.row.name for s in made.subjects if s.row.trained and s.reason and not s.stages}
-    return f" {len(rows)} rows are not in it, their data is not there." if rows else ""
+    left_out = "1 row cannot" if len(rows) == 1 else f"{len(rows)} rows cannot"
+    return f" {left_out} be planned here and stay uncounted (see its own dry run)." if rows else ""
 
 
 def hours(
