@@ -12,7 +12,7 @@ Glossary, used in every docstring of this package:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,13 +67,16 @@ class Batch:
         tokens: ``k · B`` sentences, column after column.
         columns: ``k``.
         target: Class ids (int64) or gold scores in 0..1 (float32), ``[B]``; ``None`` for triplets.
-        rows: Row numbers in the data set ``[B]``, int64, so that an error can name them.
+        rows: Row numbers in the data set ``[B]``, int64, so that an error can name them; those of
+            the whole batch also where several processes share it.
+        weight: Of its loss in the mean over the processes that share a batch.
     """
 
     tokens: Tokens
     columns: int
     target: Tensor | None
     rows: Tensor
+    weight: float = 1.0
 
     def split(self, embeddings: Tensor) -> tuple[Tensor, ...]:
         """Take the vectors of all sentences apart into u, v (and the third).
@@ -96,7 +99,7 @@ class Batch:
             Batch: On that device.
         """
         target = None if self.target is None else self.target.to(device, non_blocking=True)
-        return Batch(self.tokens.to(device), self.columns, target, self.rows)
+        return replace(self, tokens=self.tokens.to(device), target=target)
 
     def pinned(self) -> Batch:
         """Give the same batch in memory that a GPU copies from by itself.
@@ -105,4 +108,4 @@ class Batch:
             Batch: In pinned memory but for ``rows``, which stay on the CPU.
         """
         target = None if self.target is None else self.target.pin_memory()
-        return Batch(self.tokens.pinned(), self.columns, target, self.rows)
+        return replace(self, tokens=self.tokens.pinned(), target=target)

@@ -82,6 +82,7 @@ class TrainerConfig:
     save_every: int = 2000
     accelerator: str = "auto"
     compile: bool = False
+    devices: int = 1
     progress: bool = True
 
 

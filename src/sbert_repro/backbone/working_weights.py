@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 
@@ -86,7 +87,8 @@ class GradientMemory:
         """Give the gradient of a table of which few rows were used.
 
         It is dense, as optimizers and clipping expect, but only rows that were written the last
-        time are cleared. Whoever changes it may scale it, not write to other rows.
+        time are cleared. Whoever changes it may scale it, not write to other rows; where several
+        processes take the mean of their gradients, which does, all of it is cleared.
 
         Args:
             parameter: The table ``[V, D]``.
@@ -97,7 +99,7 @@ class GradientMemory:
             Tensor: ``[V, D]``.
         """
         gradient, again = self._take(parameter)
-        if again:
+        if again and not torch.distributed.is_initialized():
             gradient.index_fill_(0, self._written[parameter], 0.0)
         else:
             gradient.zero_()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sbert_repro.errors import Diverged
+from sbert_repro.training.distributed import mean_over_ranks
 
 _SHOWN_ROWS = 16
 
@@ -61,7 +62,8 @@ class LossCurve:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return math.nan
-        pairs = torch.stack([number.float() for step in waiting for number in step[:2]]).tolist()
+        found = torch.stack([number.float() for step in waiting for number in step[:2]])
+        pairs = mean_over_ranks(found).tolist()
         losses, norms = pairs[::2], pairs[1::2]
         for (_, _, rows), loss, norm in zip(waiting, losses, norms, strict=True):
             self.values.append(loss)

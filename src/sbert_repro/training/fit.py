@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
@@ -20,14 +21,18 @@ from sbert_repro.composition import build
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.training.checkpoints import LAST, WholeFiles
+from sbert_repro.training.distributed import rank, ranks
 from sbert_repro.training.examples import Examples, load_examples
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import warm_up
 from sbert_repro.training.options import check_options
 from sbert_repro.training.order import RunOrder, ready_for
+from sbert_repro.training.processes import check_devices, together
 from sbert_repro.training.progress import Bar, quiet
+from sbert_repro.training.replicas import Place, Replicas, Together
 from sbert_repro.training.save import save_model
 from sbert_repro.training.sgd_shrink import ShrinkingSgd
+from sbert_repro.training.shares import shared
 from sbert_repro.training.start import Backbone, load
 from sbert_repro.training.tracking import Tracking
 from sbert_repro.training.watch import Watch
@@ -79,6 +84,40 @@ def fit(
         UserError: If data or model are missing or damaged, or the loss is no number any more.
     """
     check_options(config)
+    on = (config.trainer.devices, config.trainer.accelerator)
+    check_devices(*on)
+    begun = _begin(config, folder, parent_model, tracking or Tracking())
+    with together(*on, partial(_begin_beside, config, folder, parent_model)):
+        begun.run(config)
+    module, watch, examples = begun.module, begun.watch, begun.examples
+    watch.restore_best(module)
+    layer = module.backbone.layer
+    settings = {"max_length": examples.max_length, "layer": layer, **_described(config)}
+    places = (folder / "model", module.backbone, begun.tokenizer)
+    save_model(*places, module.pooling, module.loss, settings)
+    notes = [*examples.notes, *_of_devices(config.trainer.devices)]
+    steps = watch.ended_at or begun.order.steps
+    return FitResult(_scores(watch, examples), notes, steps, watch.seconds)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A run that is read and built, up to its first step."""
+
+    module: SiameseModule
+    tokenizer: Any
+    examples: Examples
+    order: RunOrder
+    watch: Watch
+    last: Path
+
+    def run(self, config: DictConfig) -> None:
+        _run(config, self.module, self.order, self.watch, self.last)
+
+
+def _begin(
+    config: DictConfig, folder: Path, parent_model: Path | None, tracking: Tracking
+) -> _Begun:
     backbone, tokenizer = load(config, parent_model)
     examples = load_examples(config, tokenizer, backbone.positions)
     if config.trainer.compile:
@@ -86,13 +125,15 @@ def fit(
         backbone.train_compiled(examples.stream.sentences)
     order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
     module = _module(config, backbone, order)
-    watch = _watch(config, folder / "checkpoints", order, examples, tracking or Tracking())
-    _run(config, module, order, watch, folder / "checkpoints" / LAST)
-    watch.restore_best(module)
-    settings = {"max_length": examples.max_length, "layer": backbone.layer, **_described(config)}
-    save_model(folder / "model", backbone, tokenizer, module.pooling, module.loss, settings)
-    steps = watch.ended_at or order.steps
-    return FitResult(_scores(watch, examples), list(examples.notes), steps, watch.seconds)
+    watch = _watch(config, folder / "checkpoints", order, examples, tracking)
+    return _Begun(module, tokenizer, examples, order, watch, folder / "checkpoints" / LAST)
+
+
+def _begin_beside(
+    config: DictConfig, folder: Path, parent_model: Path | None
+) -> Callable[[], None]:
+    """Begin the same run in a process beside the first one; it tracks and saves nothing."""
+    return partial(_begin(config, folder, parent_model, Tracking()).run, config)
 
 
 def _module(config: DictConfig, backbone: Backbone, order: RunOrder) -> SiameseModule:
@@ -135,17 +176,19 @@ def _run(
     config: DictConfig, module: SiameseModule, order: RunOrder, watch: Watch, last: Path
 ) -> None:
     """Drive Lightning over the steps that are left."""
-    bar = [Bar(watch, order.steps)] if config.trainer.progress else []
+    bar = [Bar(watch, order.steps)] if config.trainer.progress and rank() == 0 else []
+    several = ranks() > 1
     with quiet():
         try:
             trainer = Trainer(
                 accelerator=config.trainer.accelerator,
-                devices=1,
+                devices=ranks(),
+                strategy=Replicas(module.backbone.leaves_some_out) if several else "auto",
                 precision=_PRECISION[plain(config.trainer.precision)],
                 max_epochs=1,
-                callbacks=[watch, *bar],
-                # The first: never what a cluster's variables say, a run is one process.
-                plugins=[LightningEnvironment(), WholeFiles()],
+                callbacks=[watch, *bar, *([Together()] if several else [])],
+                # The first: never what a cluster's variables say, processes are begun here alone.
+                plugins=[Place(), WholeFiles()],
                 default_root_dir=last.parent,
                 logger=False,
                 enable_checkpointing=False,
@@ -157,7 +200,7 @@ def _run(
             raise UserError(
                 f"trainer.accelerator={config.trainer.accelerator}: {problem}; use auto or cpu"
             ) from problem
-        order.prepare = ready_for(trainer.strategy.root_device, module.backbone.packs)
+        order.prepare = shared(ready_for(trainer.strategy.root_device, module.backbone.packs))
         try:
             trainer.fit(module, order, ckpt_path=last if last.exists() else None)
         except SIGTERMException:
@@ -172,6 +215,10 @@ def _run(
 
 def _described(config: DictConfig) -> dict[str, Any]:
     return {part: plain(config[part]) for part in ("pooling", "loss", "optimizer", "seed")}
+
+
+def _of_devices(count: int) -> list[str]:
+    return [f"trained by {count} processes, each with its own dropout"] if count > 1 else []
 
 
 def _scores(watch: Watch, examples: Examples) -> dict[str, float | int | None]:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.losses.objective import Objective
+from sbert_repro.training.distributed import mine, of_every_rank
 from sbert_repro.training.start import Backbone
 
 Drive = Callable[[nn.Module], tuple[Optimizer, LRScheduler]]
@@ -75,13 +76,13 @@ class SiameseModule(LightningModule):
             index: Number of the batch.
 
         Returns:
-            Tensor: A scalar.
+            Tensor: A scalar; times the batch's weight where several processes share it.
         """
         vectors = batch.split(self.embed(batch.tokens))
         # The head and the cosine stay in float32 also when the backbone multiplies in bf16.
         with torch.autocast(self.device.type, enabled=False):
             loss: Tensor = self.loss(vectors, batch.target)
-        return loss
+        return loss if batch.weight == 1.0 else loss * batch.weight
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer over all parameters, the objective's included.
@@ -114,9 +115,12 @@ class SiameseModule(LightningModule):
         Args:
             checkpoint: What is saved.
         """
-        checkpoint["random"] = {"cpu": torch.get_rng_state()}
+        state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            checkpoint["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint["random"], *others = of_every_rank(state)
+        if others:
+            checkpoint["random_of_others"] = others
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the state of the random numbers until the first batch.
@@ -124,7 +128,7 @@ class SiameseModule(LightningModule):
         Args:
             checkpoint: What was saved.
         """
-        self._random = checkpoint["random"]
+        self._random = mine([checkpoint["random"], *checkpoint.get("random_of_others", [])])
 
     def on_train_start(self) -> None:
         """Put the random numbers back, last of all, so that nothing draws in between."""

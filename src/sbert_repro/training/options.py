@@ -19,7 +19,7 @@ from sbert_repro.training.optimizer_options import check_optimizer
 KINDS = {"labels": "labelled_pairs", "scores": "scored_pairs", "triplets": "triplets"}
 """What an objective needs → the kind of data that has it."""
 
-_AT_LEAST_ONE = ("epochs", "batch_size", "evaluate_every", "save_every", "max_steps")
+_AT_LEAST_ONE = ("epochs", "batch_size", "evaluate_every", "save_every", "max_steps", "devices")
 
 
 def check_options(config: DictConfig) -> None:
@@ -54,6 +54,11 @@ def check_options(config: DictConfig) -> None:
 
 
 def _check_compile(config: DictConfig) -> None:
+    if config.trainer.compile and config.trainer.devices > 1:
+        raise UserError(
+            f"trainer.compile=true trainer.devices={config.trainer.devices}: graphs are made for "
+            "whole batches, and processes share one; use one of the two"
+        )
     kind = config.encoder["_target_"].rpartition(".")[2]
     if config.trainer.compile and kind == "BiLstmEncoder":
         raise UserError(

@@ -39,8 +39,9 @@ _TRAINER = (
 )
 """Trainer options that change the weights or the scores; the others may differ between two starts
 of the same run."""
-_TRAINER_WHEN_SET = ("compile",)
-"""These came later: without them a run has the key that it had before."""
+_TRAINER_WHEN_SET = {"compile": False, "devices": 1}
+"""These came later: where they are as usual a run has the key that it had before. Several processes
+draw other dropout."""
 
 
 def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """
     check_options(config)
     trainer = plain(config.trainer)
-    used = [option for option in _TRAINER_WHEN_SET if trainer[option]]
+    used = [option for option, usual in _TRAINER_WHEN_SET.items() if trainer[option] != usual]
     return {
         "version": fitting.VERSION,
         "encoder": start.identity(config),

@@ -13,6 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from sbert_repro.batch import Batch
 from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.curve import LossCurve
+from sbert_repro.training.distributed import asked_to_end, of_first, rank
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.order import RunOrder
 from sbert_repro.training.sgd_shrink import ShrinkingRate
@@ -108,7 +109,8 @@ class Watch(Callback):
         step, end = trainer.global_step, self._order.steps
         self.curve.add(outputs["loss"], module.gradient_norm, batch.rows)
         look = self._dev is not None and self._is_look(step)
-        save = step % self._save_every == 0 or step == end or trainer.received_sigterm
+        # Asked first: of several processes each must ask at every step.
+        save = asked_to_end(trainer) or step % self._save_every == 0 or step == end
         if look or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch()
             self._tracking.log({"train/loss": loss, "epoch": step / self._order.epoch_steps}, step)
@@ -123,7 +125,7 @@ class Watch(Callback):
             self._clock = time.monotonic()
             trainer.save_checkpoint(self._folder / LAST)
             self._saved(step)
-            if self._best is not None:
+            if self._best is not None and rank() == 0:
                 self._best.forget_others(self.best_step)
 
     def _is_look(self, step: int) -> bool:
@@ -134,21 +136,27 @@ class Watch(Callback):
 
     def _look(self, module: SiameseModule, step: int) -> None:
         assert self._dev is not None
-        module.eval()
-        with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
-            score = self._dev.score(
-                lambda tokens: module.loss.predict(module.embed(tokens)),
-                module.device,
-                getattr(module.loss, "logits", None),
-            )
-        module.train()
+        # Of several processes one looks; the others wait, know its score, and decide alike.
+        score = of_first(self._score(self._dev, module) if rank() == 0 else math.nan)
         self.scores.append((step, score))
         self._tracking.log({f"dev/{self._dev.metric}": score}, step)
         # A NaN is never better, and of equal scores the first one stays.
         if not math.isnan(score) and not score <= self.best_score:
             self.best_step = step
-            if self._best is not None:
+            if self._best is not None and rank() == 0:
                 self._best.keep(module, step)
+
+    @staticmethod
+    def _score(dev: DevSet, module: SiameseModule) -> float:
+        module.eval()
+        with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
+            score = dev.score(
+                lambda tokens: module.loss.predict(module.embed(tokens)),
+                module.device,
+                getattr(module.loss, "logits", None),
+            )
+        module.train()
+        return score
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let a rate that depends on the score know it; it may end the run before its last step."""
