@@ -31,6 +31,7 @@ _NEUTRAL = (
     "progress=",
     "trainer.progress=",
     "trainer.accelerator=",
+    "trainer.devices=",
     "trainer.save_every=",
 )
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pytorch_lightning import Trainer
 from torch import Tensor, distributed, nn
 
 from sbert_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for others that are alive: for a look at dev, say, on a slow machine."""

@@ -50,7 +50,7 @@ def share(batch: Batch, number: int, count: int) -> Batch:
         Batch: Its examples, padded to the longest of them; ``rows`` are the whole batch's.
     """
     size = len(batch.rows)
-    own = torch.arange(number, size, count)
+    own = torch.arange(size)[number::count]
     taken = own if len(own) else torch.zeros(1, dtype=torch.int64)
     # Column after column, as the sentences of a batch stand.
     index = torch.cat([taken + column * size for column in range(batch.columns)])
