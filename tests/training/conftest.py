@@ -65,6 +65,44 @@ def overrides(tiny_bert, small_root, tmp_path):
     return of
 
 
+@pytest.fixture(scope="session")
+def word_file(tmp_path_factory):
+    values = np.random.default_rng(0).normal(size=(len(WORDS), 6)).round(3)
+    lines = [" ".join([word, *map(str, row)]) for word, row in zip(WORDS, values, strict=True)]
+    path = tmp_path_factory.mktemp("words") / "small.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def infersent(small_root, word_file, tmp_path):
+    """Overrides of a run of 3 epochs of 6 steps; dev pairs are the training pairs."""
+    root = tmp_path / "data"
+    (root / "nli").mkdir(parents=True)
+    frame = pd.read_parquet(small_root / "nli" / "train.parquet")
+    for split in ("train", "dev"):
+        frame.to_parquet(root / "nli" / f"{split}.parquet")
+
+    def of(*more, results="results"):
+        return [
+            "experiment=infersent",
+            f"encoder.path={word_file}",
+            "encoder.hidden=4",
+            "loss.fc_dim=5",
+            f"paths.data={root}",
+            f"paths.results={tmp_path / results}",
+            f"paths.cache={tmp_path / 'cache'}",
+            "data.allow_partial=true",
+            "trainer.batch_size=4",
+            "trainer.epochs=3",
+            "trainer.save_every=5",
+            "trainer.accelerator=cpu",
+            *more,
+        ]
+
+    return of
+
+
 @pytest.fixture
 def config_of(overrides):
     return lambda *more, **where: compose(overrides(*more, **where))

@@ -21,7 +21,7 @@ from sbert_repro.training.save import load_head
 from sbert_repro.training.sgd_shrink import ShrinkingRate
 from sbert_repro.training.watch import Watch
 
-from .conftest import LABELS, WORDS
+from .conftest import LABELS
 
 TEXTS = ["the small dog runs outside", "no", "zebra", "", "a man eats a man"]
 
@@ -30,42 +30,9 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.fixture(scope="module")
-def word_file(tmp_path_factory):
-    values = np.random.default_rng(0).normal(size=(len(WORDS), 6)).round(3)
-    lines = [" ".join([word, *map(str, row)]) for word, row in zip(WORDS, values, strict=True)]
-    path = tmp_path_factory.mktemp("words") / "small.txt"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
 @pytest.fixture
-def typed(small_root, word_file, tmp_path):
-    """Overrides of a run of 3 epochs of 6 steps; dev pairs are the training pairs."""
-    root = tmp_path / "data"
-    (root / "nli").mkdir(parents=True)
-    frame = pd.read_parquet(small_root / "nli" / "train.parquet")
-    for split in ("train", "dev"):
-        frame.to_parquet(root / "nli" / f"{split}.parquet")
-
-    def of(*more, results="results"):
-        return [
-            "experiment=infersent",
-            f"encoder.path={word_file}",
-            "encoder.hidden=4",
-            "loss.fc_dim=5",
-            f"paths.data={root}",
-            f"paths.results={tmp_path / results}",
-            f"paths.cache={tmp_path / 'cache'}",
-            "data.allow_partial=true",
-            "trainer.batch_size=4",
-            "trainer.epochs=3",
-            "trainer.save_every=5",
-            "trainer.accelerator=cpu",
-            *more,
-        ]
-
-    return of
+def typed(infersent):
+    return infersent
 
 
 def outcome(folder, result):

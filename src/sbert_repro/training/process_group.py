@@ -61,7 +61,8 @@ def joined(processes: Processes, number: int) -> Iterator[None]:
     """
     if processes.gpus:
         torch.cuda.set_device(number)
-    store = distributed.FileStore(str(processes.meeting / "store"), processes.count)
+    place = str(processes.meeting / "store")
+    store = distributed.FileStore(place, processes.count)  # type: ignore[attr-defined]
     with _on_this_machine():
         distributed.init_process_group(
             # What is told beside the gradients stays on the CPU, so that no GPU waits for it.

@@ -161,11 +161,11 @@ class _Others:
             self._ended.set()
 
     def _guard(self) -> None:
-        alive = {process.sentinel: number for number, process in enumerate(self._processes, 1)}
+        alive = dict(enumerate(self._processes, 1))
         while alive and not self._ended.is_set():
-            for sentinel in wait_for(list(alive), timeout=1.0):
-                number = alive.pop(sentinel)  # type: ignore[call-overload]
-                if not self._ended.wait(_GRACE) and self._processes[number - 1].exitcode != 0:
+            ended = wait_for([process.sentinel for process in alive.values()], timeout=1.0)
+            for number in [n for n, process in alive.items() if process.sentinel in ended]:
+                if not self._ended.wait(_GRACE) and alive.pop(number).exitcode != 0:
                     why = self._why(number, *(_received(self._pipes[number - 1]) or _NOTHING))
                     sys.stderr.write(f"error: {why}\n")
                     sys.stderr.flush()

@@ -60,6 +60,10 @@ class Replicas(DDPStrategy):
         """Begin no processes: Lightning would run the command line once more in each."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Together(Callback):
     """What the processes of a run agree on before the first step."""
 
@@ -74,8 +78,10 @@ class Together(Callback):
             module: The module.
             stage: Not used.
         """
-        trainer._signal_connector.register_signal_handlers = lambda: None
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+        signals = trainer._signal_connector
+        signals.register_signal_handlers = _nothing  # type: ignore[method-assign]
+        loop = trainer.fit_loop.epoch_loop
+        loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
         """Check that all hold the same weights, and let each draw its own dropout.
