@@ -1,8 +1,7 @@
 """The typed root of every command's options, and what a configuration is by content.
 
 ``configs/`` holds one visible YAML file an option; this file holds the types behind them. Options
-of a group that name a ``_target_`` are checked against that class's own signature when the command
-starts (`sbert_repro.composition.check`), not after an hour of training.
+with a ``_target_`` are checked against that class's signature first (`sbert_repro.composition`).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def test_what_fits_passes(config_of, options):
         (["loss=regression", "trainer.max_steps=0"], r"trainer\.max_steps=0"),
         (["loss=regression", "trainer.save_every=0"], r"trainer\.save_every=0"),
         (["loss=regression", "trainer.devices=0"], r"trainer\.devices=0: expected at least 1"),
+        (["trainer.devices=2", "trainer.compile=true"], r"trainer\.devices=2: .*one of the two"),
         (["loss=regression", "trainer.warmup=1.5"], r"trainer\.warmup=1\.5.*0 to 1"),
         (["loss=regression", "trainer.max_grad_norm=0"], r"trainer\.max_grad_norm=0"),
         (["loss=regression", "data.max_length=0"], r"data\.max_length=0"),

@@ -38,14 +38,12 @@ class BiLstmBackbone(nn.Module):
         width: Width ``D`` of the states, twice that of each direction.
         layer: There is one.
         positions: Words a sentence may have; a recurrent network has no last position.
-        leaves_some_out: Whether weights are there that no state depends on.
     """
 
     VERSION: ClassVar[int] = 1
     packs: ClassVar[bool] = False
     layer: ClassVar[str] = "last"
     positions: ClassVar[int] = sys.maxsize
-    leaves_some_out: ClassVar[bool] = False
     words: Tensor
 
     def __init__(self, vectors: WordVectors, hidden: int) -> None:

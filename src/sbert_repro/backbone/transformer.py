@@ -78,12 +78,6 @@ class TransformerBackbone(nn.Module):
         return int(self._config.max_position_embeddings) - self._first_position
 
     @property
-    def leaves_some_out(self) -> bool:
-        """Whether weights are there that no state it gives depends on."""
-        pooler = any(name.startswith(_POOLER) for name, _ in self.model.named_parameters())
-        return pooler or LAYERS[self.layer][-1] != -1
-
-    @property
     def _first_position(self) -> int:
         """RoBERTa numbers positions from the padding id on, so its first ones are never used."""
         config = self._config

@@ -183,7 +183,7 @@ def _run(
             trainer = Trainer(
                 accelerator=config.trainer.accelerator,
                 devices=ranks(),
-                strategy=Replicas(module.backbone.leaves_some_out) if several else "auto",
+                strategy=Replicas(module.backbone) if several else "auto",
                 precision=_PRECISION[plain(config.trainer.precision)],
                 max_epochs=1,
                 callbacks=[watch, *bar, *([Together()] if several else [])],

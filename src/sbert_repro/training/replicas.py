@@ -10,7 +10,9 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 
+from sbert_repro.backbone.transformer import LAYERS
 from sbert_repro.training.distributed import PATIENCE, check_replicas, rank
+from sbert_repro.training.start import Backbone
 
 
 class Place(LightningEnvironment):
@@ -38,19 +40,24 @@ class Place(LightningEnvironment):
         return 0
 
 
+def _leaves_some_out(backbone: Backbone) -> bool:
+    pooler = any(name.startswith("model.pooler.") for name, _ in backbone.named_parameters())
+    return pooler or (backbone.layer in LAYERS and LAYERS[backbone.layer][-1] != -1)
+
+
 class Replicas(DDPStrategy):
     """Lightning's DDP among processes that `sbert_repro.training.processes` has begun."""
 
-    def __init__(self, some_left_out: bool) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         """Choose how gradients are brought together.
 
         Args:
-            some_left_out: Whether there are weights without a gradient.
+            backbone: What is trained; it may hold weights that its states do not depend on.
         """
         # All begin with equal weights, which is checked; and nothing but weights changes. Buffers
         # would cost: the word vectors of a BiLSTM are 2 GB, mapped from the disk for reading.
         super().__init__(
-            find_unused_parameters=some_left_out,
+            find_unused_parameters=_leaves_some_out(backbone),
             broadcast_buffers=False,
             init_sync=False,
             timeout=PATIENCE,
