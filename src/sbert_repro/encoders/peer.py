@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import transformers
 
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.encoders.base import Vectors
@@ -75,6 +76,7 @@ class PeerEncoder:
     def model(self) -> Any:
         """The library's own model."""
         kind = "bfloat16" if self.precision == "bf16" else "float32"
+        transformers.logging.disable_progress_bar()
         return self.library.SentenceTransformer(
             str(self.folder),
             local_files_only=True,
@@ -109,8 +111,10 @@ def library(module: str, install: str) -> Any:
     Raises:
         UserError: If it is not installed.
     """
-    # transformers prints, onto the results, that W&B is offline; datasets logs what it has found.
-    logging.getLogger("datasets").setLevel(logging.WARNING)
+    # transformers prints, onto the results, that W&B is offline; datasets logs what it has found,
+    # sentence-transformers which folder it reads.
+    for name in ("datasets", "sentence_transformers"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return importlib.import_module(module)

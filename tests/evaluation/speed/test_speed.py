@@ -65,10 +65,12 @@ def test_smart_batching_sorts_by_characters(tiny_bert, monkeypatch):
     assert seen == [["one", "a dog"], ["a dog", TEXTS[0]], [TEXTS[2]]]
 
 
-def test_the_peer_gives_our_vectors(tiny_bert):
+def test_the_peer_gives_our_vectors_and_says_nothing(tiny_bert, caplog, capfd):
     pytest.importorskip("sentence_transformers")
+    caplog.set_level("INFO")
     ours = TransformerEncoder(str(tiny_bert), engine="reference").encode(TEXTS)
     assert PeerEncoder(str(tiny_bert)).encode(TEXTS) == pytest.approx(ours, abs=1e-5)
+    assert not caplog.messages and not "".join(capfd.readouterr())
 
 
 def test_a_peers_library_greets_nobody(monkeypatch):
