@@ -136,6 +136,10 @@ def _through(layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
 def attend_in_groups(qkv: Tensor, row: Row, heads: int, first_only: bool) -> Tensor:
     """Attend within each sentence, those of equal length together.
 
+    Groups of like length, padded inside the attention as `backbone.attention_groups` has them for
+    training, would save calls and cost copies: of 512 sentences of STSb a batch has only four
+    lengths, and MiniLM on one core takes 6 % longer with them (bf16: 4 %).
+
     Args:
         qkv: ``[S, 3 D]``.
         row: ``n`` sentences.
