@@ -95,3 +95,12 @@ def test_a_tokenizer_of_another_kind() -> None:
     slow: Any = SimpleNamespace(name_or_path="some/model")
     with pytest.raises(UserError, match=r"some/model has no tokenizer\.json"):
         WordPieces(slow, 3)
+
+
+def test_counts_begin_afresh_and_the_tokenizer_is_shared(tokenizer):
+    pieces = WordPieces(tokenizer, 2)
+    again = pieces.afresh()
+    found = [one(TEXTS) for one in (pieces, again)]
+    assert [a.tolist() for a in found[0]] == [b.tolist() for b in found[1]]
+    assert pieces.truncated == again.truncated > 0 and pieces.empty == again.empty
+    assert pieces.afresh().truncated == pieces.afresh().empty == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -41,6 +42,16 @@ class WordPieces:
         # One more than is kept, so that a cut text can be told from one that just fits.
         self._tokenizer.enable_truncation(max_length + 1)
         self._before, self._after = special_tokens(self._tokenizer)
+
+    def afresh(self) -> WordPieces:
+        """Give the same with counts of its own, at once: to copy a tokenizer takes 30 ms.
+
+        Returns:
+            WordPieces: It shares the tokenizer, whose state nobody changes any more.
+        """
+        again = copy.copy(self)
+        again.truncated = again.empty = 0
+        return again
 
     def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Turn texts into ids.

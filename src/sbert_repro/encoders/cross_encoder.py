@@ -149,12 +149,20 @@ class CrossEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
         """
-        form, positions = PairForm(self.tokenizer), self._engine.shape.positions
-        specials = self.tokenizer.num_special_tokens_to_add()
-        cut_to = WordPieces(self.tokenizer, min(self.max_length, positions - specials))
+        positions = self._engine.shape.positions
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        ids = dict(zip(texts, cut_to(texts), strict=True))
-        return [form.join(ids[a], ids[b], positions) for a, b in pairs]
+        ids = dict(zip(texts, self._word_pieces(texts), strict=True))
+        return [self._form.join(ids[a], ids[b], positions) for a, b in pairs]
+
+    @cached_property
+    def _form(self) -> PairForm:
+        return PairForm(self.tokenizer)
+
+    @cached_property
+    def _word_pieces(self) -> WordPieces:
+        specials = self.tokenizer.num_special_tokens_to_add()
+        longest = min(self.max_length, self._engine.shape.positions - specials)
+        return WordPieces(self.tokenizer, longest)
 
     def _head(self, states: Tensor, mask: Tensor) -> Tensor:
         # The head stays on the first of several GPUs.

@@ -139,6 +139,10 @@ class TransformerEncoder:
     ) -> Iterator[Vectors]:
         """Embed one block of sentences after the other; the next is split ahead of the model.
 
+        Within a block nothing runs ahead. On a CPU it is worth nothing: splitting 512 sentences of
+        STSb takes 1 % of MiniLM's time (fp32; bf16: 1.5 %), by the cores that the model needs, and
+        a part of a block has fewer sentences of equal length.
+
         Args:
             blocks: Each some ``n`` texts, at least one; read in a thread.
             advance: Told how many distinct sentences are done.
@@ -146,7 +150,7 @@ class TransformerEncoder:
         Yields:
             Vectors: ``[n, D]`` of each block.
         """
-        cut_to, total = self._cutter(), 0
+        cut_to, total = self._word_pieces.afresh(), 0
 
         def split(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
             row = {text: number for number, text in enumerate(dict.fromkeys(block))}
@@ -170,12 +174,13 @@ class TransformerEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids.
         """
-        cut_to = self._cutter()
+        cut_to = self._word_pieces.afresh()
         found = cut_to(sentences)
         cut_to.log_truncated(len(sentences))
         return found
 
-    def _cutter(self) -> WordPieces:
+    @cached_property
+    def _word_pieces(self) -> WordPieces:
         specials = int(self.tokenizer.num_special_tokens_to_add())
         return WordPieces(
             self.tokenizer, min(self.max_length, self._engine.shape.positions - specials)
