@@ -58,7 +58,7 @@ def show(figures: Figures) -> None:
     for row in figures.rows:
         goals = next((str(row[name]) for name in _GOALS if name in row), "—")
         if goals != "—":
-            name = ", ".join([v for v in row.values() if isinstance(v, str)][:2])
+            name = ", ".join([v for h in headings if isinstance(v := row[h], str)][:2])
             console.print(escape(f"goals of {name}: {goals}"), highlight=False, soft_wrap=True)
     for note in figures.notes:
         console.print(escape(note), highlight=False, soft_wrap=True)

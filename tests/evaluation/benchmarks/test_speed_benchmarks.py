@@ -59,10 +59,11 @@ def test_every_figure_is_readable_where_there_is_no_terminal(figures, capsys):
     assert all(note in printed for note in found["notes"])
 
 
-def test_search_is_compared_with_the_same_rows(figures):
+def test_search_is_compared_with_the_same_rows(figures, capsys):
     pytest.importorskip("faiss", reason="extra search")
     few = ["what.vectors=3000", "what.width=16", "what.queries=9", "what.k=4", "what.repeats=1"]
     (row,) = figures("what=search", *few)["rows"]
+    assert f"goals of {row['vectors']}: {row['goal']}" in capsys.readouterr().out
     assert row["same rows %"] == pytest.approx(100)
     assert row["times faster"] == pytest.approx(row["faiss s"] / row["ours s"])
     met = row["times faster"] >= 1 and row["GB beside"] <= 1
