@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from functools import partial
 
@@ -23,6 +24,12 @@ LOSS = "loss=classification"
 
 class Killed(BaseException):
     """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def meetings(tmp_path, monkeypatch):
+    """The folders where processes meet lie where a test sees them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def hooked(monkeypatch, step, action):
@@ -86,6 +93,7 @@ def test_told_to_end_then_killed_it_ends_as_undisturbed(config_of, tmp_path, mon
 
     assert in_a_process(killed) == -signal.SIGKILL
     assert gone(int((tmp_path / "other").read_text())), "a killed run leaves no process behind"
+    assert not list(tmp_path.glob("sbert-ranks-*"))
     assert torch.load(last, weights_only=True)["global_step"] == 5
     assert outcome(folder, fit(config, folder)) == expected
     with pytest.raises(UserError, match=r"made with trainer\.devices=2, this run has 1"):
@@ -114,6 +122,7 @@ def test_one_that_waits_for_the_dead_is_ended_in_one_line(tmp_path, monkeypatch)
             time.sleep(200)
 
     assert in_a_process(stuck) == 2
+    assert not list(tmp_path.glob("sbert-ranks-*"))
     said = (tmp_path / "said").read_text().splitlines()
     assert len(said) == 1
     assert said[0].startswith("error: rank 1 of trainer.devices=2 died (signal 9; ")

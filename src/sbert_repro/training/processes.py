@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -167,6 +168,7 @@ class _Others:
             for number in [n for n, process in alive.items() if process.sentinel in ended]:
                 if not self._ended.wait(_GRACE) and alive.pop(number).exitcode != 0:
                     why = self._why(number, *(_received(self._pipes[number - 1]) or _NOTHING))
+                    shutil.rmtree(self._all.meeting, ignore_errors=True)
                     sys.stderr.write(f"error: {why}\n")
                     sys.stderr.flush()
                     os._exit(_USER_MISTAKE)
