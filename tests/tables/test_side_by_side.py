@@ -164,6 +164,11 @@ def alive(process: int) -> bool:
     return state != "Z"
 
 
+def test_it_is_not_for_runs_of_several_processes(planned, pretended):
+    with pytest.raises(UserError, match=r"jobs=2 with trainer\.devices=3: either"):
+        run(planned(changes=["trainer.devices=3"]), pretended(), 2)
+
+
 def test_one_at_a_time_needs_no_process():
     assert launch.launcher("local", 1) is one_by_one.local
     assert launch.launcher("local", 4).jobs == 4

@@ -75,12 +75,14 @@ def test_what_is_unlike_the_measured_is_counted_apart(tmp_path):
         "cross-encoders": stage("experiment=cross_encoder_stsb"),
         "on triplets": stage("experiment=wikisections"),
         "in batches of 32": stage("trainer.batch_size=32"),
+        "over 2 processes": stage("trainer.devices=2"),
+        "compiled": stage("trainer.compile=true"),
         "in bf16": stage("trainer.precision=bf16"),
         "other networks": stage("encoder=bilstm", "experiment=infersent"),
     }
     stages = [stage("experiment=stsb"), *unlike.values(), stage("encoder=bert_large", "seed=2")]
     (line,) = training_speed.lines(stages, tmp_path, "paper")
-    assert line.startswith("1 of 8 trainings: about 0.1 h")
+    assert line.startswith("1 of 10 trainings: about 0.1 h")
     counts = [f"{2 if 'large' in why else 1} {why}" for why in unlike]
     assert f"not estimated: {', '.join(counts)}; " in line
     (line,) = training_speed.lines(stages[1:2], tmp_path, "paper")

@@ -64,7 +64,15 @@ class SideBySide:
 
         Returns:
             The outcome of every subject.
+
+        Raises:
+            UserError: Each model wants several processes of its own.
         """
+        if (devices := plan.base.trainer.devices) > 1:
+            raise UserError(
+                f"jobs={self.jobs} with trainer.devices={devices}: either several models at a time "
+                "or several processes for each; leave one of them out"
+            )
         with _sigterm_as_exit():
             return _Round(plan, work, finished, self.jobs).run()
 

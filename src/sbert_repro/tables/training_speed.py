@@ -150,6 +150,8 @@ def _unlike(config: DictConfig, speed: TrainingSpeed) -> str:
         "cross-encoders": str(config.loss["_target_"]).startswith(_CROSS),
         f"of {Path(path).name}": path not in speed.models,
         "on triplets": dataset(config.data.name).kind == "triplets",
+        f"over {config.trainer.devices} processes": config.trainer.devices != 1,
+        "compiled": bool(config.trainer.compile),
         f"in batches of {config.trainer.batch_size}": config.trainer.batch_size != speed.batch_size,
         f"in {precision}": precision not in speed.rates,
     }

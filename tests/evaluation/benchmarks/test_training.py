@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.tables import training_speed
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -40,6 +42,11 @@ def test_both_sides_are_trained_and_judged(figures):
     assert judged["goal"].endswith("not met") == (judged["× the trainer in fp32"] < 6)
     profile = next(note for note in found["notes"] if note.startswith("our step in bf16"))
     assert "products" in profile and "GELU" in profile
+    Path("demo").mkdir()
+    Path("f.json").rename(Path("demo") / training_speed.FILE)
+    (speed,) = training_speed.measured(Path())
+    assert (speed.model, speed.batch_size, set(speed.rates)) == ("demo-bert", 4, {"fp32", "bf16"})
+    assert speed.rates["bf16"] == judged["pairs/s"] and " threads" in speed.where
 
 
 def test_a_training_without_steps_is_one_line(figures, capsys):

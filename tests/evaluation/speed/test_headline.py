@@ -76,7 +76,7 @@ def typed(tmp_path, monkeypatch):
     return run
 
 
-def test_from_end_to_end(typed, capsys):
+def test_from_end_to_end(typed, capsys, monkeypatch):
     few = ("repeats=2", "sentences=50", "pairs=4", "largest=1000")
     typed(*few)
     folder = Path("results/demo")
@@ -102,8 +102,22 @@ def test_from_end_to_end(typed, capsys):
         kept == json.loads((Path("results/runs") / key / "record.json").read_text()) and key in text
     )
     first = (folder / "headline.csv").read_bytes()
-    typed(*few)
+    monkeypatch.setenv("HF_TOKEN", "planted-in-a-test")
+    typed(*few, "output=planted-in-a-test")
     assert (folder / "headline.csv").read_bytes() == first
+    assert "output=<hidden>" in (folder / "headline.md").read_text(encoding="utf-8")
+    assert "planted" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_shows_options_and_an_example(typed, capsys, word):
+    typed("repeats=3", word)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("The most similar pair of 10,000 sentences: python scripts/headline")
+    assert {"  repeats=3", "  sentences=400", "  again=false"} <= set(said)
+    assert not [line for line in said if line.startswith(("  encoder", "  prepare"))]
+    assert said[-1] == "Example: python scripts/headline.py profile=demo"
+    assert not Path("results").exists()
 
 
 def test_mistakes_are_one_line(typed, capsys):

@@ -86,15 +86,32 @@ def test_the_banner_of_a_speed_says_what_was_timed_and_where():
     assert "> **DEMO. SPEED ONLY" in remarks.timed_banner(" DEMO.\n", here, [])
 
 
-def test_what_was_measured_and_what_was_read_again_give_the_same_bytes():
-    """In a record read from the disk the keys are sorted."""
-    table = spec.load("7")
+def made(table):
+    """A record of a table that nobody measured."""
     figures = {"sentences_per_second": 2.0, "lowest": 1.0, "highest": 3.0, "gflops": None}
     rows = {row.name: {**figures, "label": f"E{n}"} for n, row in enumerate(table.rows)}
     scores = {"rows": rows, "ceiling_gflops": {"fp32": 1.0, "bf16": 2.0}, "notes": ["few"]}
     scores |= {"device": "CPU", "repeats": 5, "threads": 1}
     versions = dict.fromkeys(("python", "torch", "transformers", "numpy"), "1")
-    fresh = {"scores": scores, "key": "0123456789abcdef", "versions": versions, "hardware": {}}
+    return {"scores": scores, "key": "0123456789abcdef", "versions": versions, "hardware": {}}
+
+
+def test_no_secret_is_in_any_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "planted-in-a-test")
+    table = spec.load("7")
+    record = made(table) | {"wandb_id": "planted-in-a-test"}
+    sheet = timed.TimedSheet(table, "lite", "", record, ("output=planted-in-a-test",))
+    assert "planted" in timed.as_markdown(sheet), "or nothing is shown here"
+    files = timed.write(sheet, tmp_path)
+    assert len(files) == 3
+    for path in files:
+        assert "planted" not in (text := path.read_text()) and "<hidden>" in text, path
+
+
+def test_what_was_measured_and_what_was_read_again_give_the_same_bytes():
+    """In a record read from the disk the keys are sorted."""
+    table = spec.load("7")
+    fresh = made(table)
     again = json.loads(json.dumps(fresh, sort_keys=True))
     text, same = (
         timed.as_markdown(timed.TimedSheet(table, "lite", "", each, ())) for each in (fresh, again)
