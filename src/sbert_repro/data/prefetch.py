@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
-_NAME = "next-batch"
 
 
-def prefetched(items: Iterator[_T]) -> Generator[_T]:
-    """Give the same items in the same order, each made while the one before it is in use.
+class Prefetched(Generic[_T]):
+    """Gives the same items in the same order, each made while the one before it is in use.
 
     What ``items`` raises comes out where its item would have. It is only ever asked in the thread,
     so it must draw no random numbers that others draw too, and count nothing that others read.
 
-    Args:
-        items: Makes the items.
-
-    Yields:
-        The items. When this generator is closed or thrown away the thread ends; it is waited for.
+    Thrown away without `close` it may be collected in any thread, at any moment, even while one is
+    being started; to wait for a thread there would wait for ever. So nothing here happens on
+    collection: the pool's own thread ends when the pool is gone.
     """
-    thread = ThreadPoolExecutor(1, thread_name_prefix=_NAME)
-    try:
-        coming = thread.submit(_next, items)
-        while found := coming.result():
-            coming = thread.submit(_next, items)
-            yield found[0]
-    finally:
-        # Thrown away, this may be collected in the thread itself, which cannot wait for its end.
-        thread.shutdown(wait=not threading.current_thread().name.startswith(_NAME))
+
+    def __init__(self, items: Iterator[_T]) -> None:
+        """Begin to make the first item.
+
+        Args:
+            items: Makes the items.
+        """
+        self._items = items
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="next-batch")
+        self._coming = self._thread.submit(_next, items)
+
+    def __iter__(self) -> Prefetched[_T]:
+        """Give itself."""
+        return self
+
+    def __next__(self) -> _T:
+        """Give the item that was made, and begin to make the next one; at the end, end."""
+        try:
+            found = self._coming.result()
+        except BaseException:
+            self.close()
+            raise
+        if found is None:
+            self.close()
+            raise StopIteration
+        self._coming = self._thread.submit(_next, self._items)
+        return found[0]
+
+    def close(self) -> None:
+        """End the thread, after the item that it is making, and wait for it."""
+        self._thread.shutdown(wait=True)
 
 
 def _next(items: Iterator[_T]) -> tuple[_T] | None:
