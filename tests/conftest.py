@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Set before torch and the Hub's client are imported: they read them once.
@@ -18,6 +19,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 # Ignored where a shell runs the tests in the background, and what they start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no error: how long an example takes says nothing about what it shows.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORDS = (
