@@ -4,6 +4,7 @@ import multiprocessing
 
 import pandas as pd
 import pytest
+import torch
 
 from sbert_repro.backbone.transformer import load as load_model
 from sbert_repro.backbone.transformer import load_tokenizer
@@ -47,6 +48,7 @@ def test_a_record_says_what_was_computed(small_root, hashes, ledger):
     assert record["settings"]["data"] == one.sha256
     assert record["notes"] == ["NLI: 20 of 942,069 pairs", "STSb: 30 of 1,379 pairs"]
     assert record["scores"]["n"] == 30 and record["wall_seconds"] >= 0
+    assert record["threads"] == torch.get_num_threads()
 
 
 def test_the_key_knows_model_task_and_data_and_not_the_label(small_root, hashes):

@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from sbert_repro.tables import cost, dry_run, launch
+from sbert_repro.tables.remarks import machine
 
 
 def text(made, work):
@@ -33,6 +35,20 @@ def test_the_estimate_is_what_the_same_work_took(planned, work):
     assert left.seconds == 2 * 120.0, "the other two seeds; large and STSb were never measured"
     assert left.unmeasured == 6 + 22
     assert "as measured on Some CPU, 2 cores, 4 GiB, 1 × Some GPU; 28 of them" in str(left)
+
+
+@pytest.mark.parametrize("option", [{"compile": True}, {"devices": 2}])
+def test_what_was_trained_by_other_means_is_no_measure(planned, work, option):
+    made = planned()
+    record = work.train(made.subjects[1].config, made.subjects[1].overrides)
+    record["settings"]["trainer"] = {**record["settings"].get("trainer", {}), **option}
+    assert cost.estimate(planned(), [record]).seconds == 0
+
+
+@pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])
+def test_threads_are_named_where_they_are_not_the_cores(threads, said):
+    record = {"hardware": {"cpu": "Some CPU", "cores": 2}, "threads": threads}
+    assert machine(record) == f"Some CPU, 2 cores{said}"
 
 
 def test_scores_of_the_same_backbone_are_measured_too(planned, work):

@@ -3,7 +3,8 @@
 import pytest
 
 from sbert_repro.errors import UserError
-from sbert_repro.tables.request import Request, check, for_command
+from sbert_repro.tables.request import Request, check, for_command, is_neutral
+from sbert_repro.training import run
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,8 @@ def test_each_command_gets_the_options_it_has():
 def test_places_and_messages_change_no_number():
     neutral = ("paths.results=x", "wandb.mode=disabled", "profile.max_seeds=2")
     assert Request("lite", (*neutral, "data.limit=5")).of_numbers == ("data.limit=5",)
+
+
+@pytest.mark.parametrize("option", [*run._TRAINER, *run._TRAINER_WHEN_SET])
+def test_what_is_in_a_key_is_in_the_command_of_its_row(option):
+    assert not is_neutral(f"trainer.{option}=1")

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 import yaml
 
 from sbert_repro.composition import compose
@@ -127,6 +128,7 @@ def test_train_writes_a_record_once_and_finds_it_again(overrides, tmp_path, monk
     assert record["kind"] == "train"
     assert record["seed"] == 1
     assert record["steps"] == 12
+    assert record["threads"] == torch.get_num_threads()
     assert record["notes"] == ["NLI: 22 of 942,069 pairs", "STSb: 12 of 1,500 pairs"]
     assert json.loads((folder / "metrics.json").read_text()) == {
         "key": record["key"],

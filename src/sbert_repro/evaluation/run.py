@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from sbert_repro.composition import build
@@ -123,6 +124,7 @@ def _compute(encoder: Model, pairs: Sequence[TaskData], cache: Path | None) -> I
             "notes": [*encoder.notes, *found.get("notes", [])],
             "wall_seconds": round(share, 3),
             "started": started,
+            "threads": torch.get_num_threads(),
             "wandb_id": None,
         }
 

@@ -13,7 +13,15 @@ from sbert_repro.tables.remarks import in_words, machine, seconds_of
 from sbert_repro.tables.subject import Record, Stage, Subject
 
 _OF_DATA = ("name", "split", "limit", "max_length", "sha256")
-_OF_TRAINER = ("epochs", "max_steps", "batch_size", "precision", "evaluate_every")
+_OF_TRAINER = (
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "precision",
+    "evaluate_every",
+    "compile",
+    "devices",
+)
 
 
 @dataclass

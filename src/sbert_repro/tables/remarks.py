@@ -99,7 +99,7 @@ def machine(record: dict[str, Any]) -> str:
         record: Of the ledger.
 
     Returns:
-        "AMD EPYC, 2 cores, 24 GiB".
+        "AMD EPYC, 2 cores, 24 GiB"; threads are named where they are not as many as the cores.
     """
     here = record.get("hardware", {})
     gpus = Counter(here.get("gpus") or [])
@@ -107,7 +107,9 @@ def machine(record: dict[str, Any]) -> str:
     memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
     count = here.get("cores", "?")
     cores = "1 core" if count == 1 else f"{count} cores"
-    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}"
+    number = record.get("threads", count)
+    threads = "" if number == count else ", 1 thread" if number == 1 else f", {number} threads"
+    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}{threads}"
 
 
 def timed_banner(said: str, record: dict[str, Any], labels: Iterable[str]) -> str:

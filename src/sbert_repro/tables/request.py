@@ -31,7 +31,6 @@ _NEUTRAL = (
     "progress=",
     "trainer.progress=",
     "trainer.accelerator=",
-    "trainer.devices=",
     "trainer.save_every=",
 )
 

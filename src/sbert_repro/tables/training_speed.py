@@ -83,7 +83,7 @@ def _read(path: Path) -> TrainingSpeed:
     }
     if not rates or min(rates.values()) <= 0:
         raise ValueError("no speed of ours in rows")
-    where = f"{machine(on)}, {int(on['threads'])} threads"
+    where = f"{machine({'hardware': on['hardware']})}, {int(on['threads'])} threads"
     return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, rates)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import shutil
@@ -19,6 +20,7 @@ import torch
 from torch import distributed
 
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import log_masked
 from sbert_repro.training.distributed import PATIENCE
 
 _INTERFACE = "GLOO_SOCKET_IFNAME"
@@ -105,6 +107,7 @@ def follow(number: int, processes: Processes, pipe: Connection, begin: Begin) ->
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(processes.meeting,), daemon=True).start()
+    log_masked(logging.WARNING)
     torch.set_num_threads(processes.threads)
     try:
         run = begin()

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import masked
 from sbert_repro.training.distributed import TERMINATED
 from sbert_repro.training.process_group import Begin, Processes, Said, follow, joined
 
@@ -169,7 +170,7 @@ class _Others:
                 if not self._ended.wait(_GRACE) and alive.pop(number).exitcode != 0:
                     why = self._why(number, *(_received(self._pipes[number - 1]) or _NOTHING))
                     shutil.rmtree(self._all.meeting, ignore_errors=True)
-                    sys.stderr.write(f"error: {why}\n")
+                    sys.stderr.write(masked(f"error: {why}\n"))
                     sys.stderr.flush()
                     os._exit(_USER_MISTAKE)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,8 +41,7 @@ _TRAINER = (
 """Trainer options that change the weights or the scores; the others may differ between two starts
 of the same run."""
 _TRAINER_WHEN_SET = {"compile": False, "devices": 1}
-"""These came later: where they are as usual a run has the key that it had before. Several processes
-draw other dropout."""
+"""Came later: as usual they leave a run its old key. Several processes draw other dropout."""
 
 
 def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -151,6 +151,7 @@ def _fit(
         "train_seconds": round(result.seconds, 3),
         "wall_seconds": round(time.monotonic() - clock, 3),
         "started": started,
+        "threads": torch.get_num_threads(),
         "wandb_id": wandb_id,
     }
     metrics.add(folder, result.scores)
