@@ -25,7 +25,8 @@ def main(config: DictConfig, overrides: list[str]) -> None:
     check_tasks(config, overrides)
     record = train(config, overrides)
     scores = evaluate_trained(config, record["key"])
-    for note in record["notes"]:
+    # First, as it says what everything below is: such as a demo's numbers, on made-up sentences.
+    for note in filter(None, [config.profile.banner, *record["notes"]]):
         print(note)
     metric, value = next(iter({**scores, **record["scores"]}.items()))
     print(f"run {record['key']} {metric}={float('nan') if value is None else value:.4f}")

@@ -64,6 +64,11 @@ def test_a_cached_folder_without_weights_is_downloaded(monkeypatch, tmp_path):
     def snapshot_download(*, local_files_only, **_):
         return str(tmp_path / "half" if local_files_only else whole)
 
+    class Here:
+        def head(self, url, timeout):
+            assert url.startswith("https://") and timeout > 0
+
+    monkeypatch.setattr("huggingface_hub.get_session", Here)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert find_model("someone/model") == whole
 
@@ -99,3 +104,32 @@ def test_a_model_is_its_content_not_its_place(tmp_path):
     assert model_sha256(one) == model_sha256(two)
     (two / "0_Transformer" / "vocab.txt").write_text("a\nb")
     assert model_sha256(one) != model_sha256(two)
+
+
+def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    class Away:
+        def head(self, url, timeout):
+            asked.append(url)
+            raise ConnectionError("no such host")
+
+    def files(*_, local_files_only, **__):
+        assert local_files_only, "a file was asked for, with the client's own minutes of patience"
+        raise FileNotFoundError
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Away)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", files)
+    monkeypatch.setattr("sbert_repro.retries.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("sbert_repro.retries._gave_up_at", [])
+    with pytest.raises(UserError, match=r"ConnectionError.*hf download some/model$"):
+        find_model("some/model", root)
+    assert len(asked) == 3
+
+
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(root):
+    with pytest.raises(UserError, match=r"no such folder, not in .*/\. Copy the folder to") as said:
+        find_model("../of/mine/gone", root)
+    assert "hf download" not in str(said.value) and "Hub" not in str(said.value)

@@ -198,6 +198,8 @@ def test_a_table_of_nothing_is_still_a_table(planned, work):
         ),
         ("there is no x.parquet: get it with `make data`", "there is no x.parquet"),
         ("vectors x are not there: download https://x", "vectors x are not there"),
+        ("no folder use: unpack https://x there", "no folder use"),
+        ("word " * 50, "word " * 39 + "…"),
     ],
 )
 def test_reasons_are_given_without_their_advice(said, short):

@@ -20,6 +20,8 @@ _CONTENT = (
     "merges.txt",
     ".model",
 )
+_PATIENCE = 20.0
+"""Seconds to wait for the Hub's first answer."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -44,19 +46,21 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
     for place in places:
         if place.is_dir():
             return place
-    found = _from_hub(name, revision) if _HUB_ID.fullmatch(name) else "it is no Hub id"
+    where, mend = f"model {name}: no such folder", "Give its path, or set SBERT_MODELS"
+    if models_root is not None:
+        where += f", not in {models_root}/"
+        mend = f"Copy the folder to {models_root}/{Path(name).name}, or set SBERT_MODELS"
+    if not _HUB_ID.fullmatch(name):
+        raise UserError(f"{where}. {mend}")
+    found = _from_hub(name, revision)
     if isinstance(found, Path):
         return found
-    root = f"{models_root}/" if models_root is not None else "no models root"
-    raise UserError(
-        f"model {name}: no such folder, not in {root}, and not from the Hub ({found}). Copy the "
-        f"folder to {root}{Path(name).name}, set SBERT_MODELS, or run: hf download {name}"
-    )
+    raise UserError(f"{where}, and not from the Hub ({found}). {mend}, or run: hf download {name}")
 
 
 def _from_hub(name: str, revision: str | None) -> Path | str:
     """Give the cached or downloaded snapshot, or in few words why there is none."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, get_session, snapshot_download
 
     def get(local: bool) -> Path:
         return Path(
@@ -65,11 +69,16 @@ def _from_hub(name: str, revision: str | None) -> Path | str:
             )
         )
 
+    def ask_and_get() -> Path:
+        # Asked once before: without a network the client asks for minutes, a line each time.
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+        return get(False)
+
     problem = ""
     for local in (True, False):
         try:
             # What is in the cache needs no network, and is asked for first.
-            folder = get(True) if local else retried(lambda: get(False), name)
+            folder = get(True) if local else retried(ask_and_get, name)
         except Exception as error:  # the client raises a dozen kinds; all of them mean "not there"
             problem = type(error).__name__
             continue

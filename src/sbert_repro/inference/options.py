@@ -16,7 +16,7 @@ class EncodeConfig(EncoderConfig):
 
     input: str = MISSING
     output: str = MISSING
-    block: int = 8192
+    block: int = 2048
     overwrite: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from sbert_repro.tables.subject import UNTRAINED, Subject
 Record = dict[str, Any]
 NOT_YET = "not run yet"
 _SHORT = 200
-_ADVICE = r"\. (?=[A-Z])|: (?:get|download|copy|set|give|use|run|delete|remove) "
+_ADVICE = r"\. (?=[A-Z])|: (?:get|download|copy|set|give|use|run|delete|remove|unpack) "
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def in_short(reason: str) -> str:
     Returns:
         What was found.
     """
-    return re.split(_ADVICE, reason)[0][:_SHORT]
+    return textwrap.shorten(re.split(_ADVICE, reason)[0], _SHORT, placeholder=" …")
 
 
 def _notes(name: str, row: Row, pairs: Pairs, records: Sequence[Record]) -> list[str]:
