@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from sbert_repro.backbone import known_weights
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
+from sbert_repro.data.prefetch import Prefetched
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import check_layer, describe, pooling_named
-from sbert_repro.inference.batches import ahead
 from sbert_repro.inference.engine import Engine
 from sbert_repro.inference.progress import Advance, bar
 
@@ -156,7 +156,7 @@ class TransformerEncoder:
             row = {text: number for number, text in enumerate(dict.fromkeys(block))}
             return [row[text] for text in block], cut_to(list(row))
 
-        for rows, pieces in ahead(split, blocks):
+        for rows, pieces in Prefetched(map(split, blocks)):
             total += len(rows)
             yield self._embed_pieces(pieces, advance)[rows]
         cut_to.log_truncated(total)

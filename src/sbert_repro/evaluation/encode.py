@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from sbert_repro.data.lines import Lines, look_through
+from sbert_repro.data.prefetch import Prefetched
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.files import replacing
-from sbert_repro.inference.batches import ahead
 from sbert_repro.inference.progress import bar
 from sbert_repro.inference.stream import Finish, Written, as_npy, write_vectors
 
@@ -87,7 +87,7 @@ def _embedded(
     if of_blocks is not None:
         yield from of_blocks(blocks)
     else:
-        yield from map(encoder.encode, ahead(lambda block: block, blocks))
+        yield from map(encoder.encode, Prefetched(iter(blocks)))
 
 
 def _as_parquet(lines: Lines) -> Finish:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,9 +14,6 @@ from sbert_repro.inference.progress import Advance
 
 Pieces = Sequence[NDArray[np.integer]]
 """Word-piece ids of each sentence, of any length; ids above token types for pairs read as one."""
-
-_Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
 
 
 def lengths_of(pieces: Pieces) -> NDArray[np.int64]:
@@ -57,30 +52,3 @@ def run(
             advance(len(rows))
     assert vectors is not None, "nothing to encode"
     return vectors
-
-
-def ahead(make: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
-    """Make the next one in a thread while the last one is being used.
-
-    Reading files and splitting texts release Python's lock, so the model never waits for them. No
-    more than two are held at once, however many there are.
-
-    Args:
-        make: Called in the thread, for one item after the other.
-        items: Read in the thread as well.
-
-    Yields:
-        What ``make`` gave, in order.
-    """
-    source = iter(items)
-
-    def following() -> tuple[_Made] | None:
-        for item in source:
-            return (make(item),)
-        return None
-
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(following)
-        while (made := coming.result()) is not None:
-            coming = thread.submit(following)
-            yield made[0]

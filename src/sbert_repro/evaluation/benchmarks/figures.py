@@ -81,7 +81,7 @@ def conditions() -> str:
         str: Processor or GPU, threads, library, and how busy the machine was.
     """
     machine = hardware()
-    device = f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']:.0f} GiB"
+    device = f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib'] or 0:.0f} GiB"
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name()} beside {device}"
     busy = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

@@ -32,6 +32,7 @@ VERSION = 1
 TIMED_CODE = (
     "backbone",
     "data/batching.py",
+    "data/prefetch.py",
     "data/word_pieces.py",
     "data/word_tokenizer.py",
     "data/word_tokens.py",
