@@ -37,6 +37,21 @@ def test_only_missing_tasks_are_computed_and_together(small_root, hashes, ledger
     assert len(ledger.keys()) == 3
 
 
+def test_what_hears_of_a_new_score_hears_it_before_the_ledger(small_root, hashes, ledger):
+    heard = []
+
+    def killed(records):
+        heard.append((list(records), ledger.keys()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate_run(hashes(), pairs("stsb", small_root), ledger, before=killed)
+    assert heard == [(["stsb"], [])] and ledger.keys() == []
+    run.evaluate_run(hashes(), pairs("stsb", small_root), ledger)
+    run.evaluate_run(hashes(), pairs("stsb", small_root), ledger, before=killed)
+    assert len(heard) == 1, "only of what is new"
+
+
 def test_a_record_says_what_was_computed(small_root, hashes, ledger):
     encoder = hashes()
     encoder.notes = ["NLI: 20 of 942,069 pairs"]

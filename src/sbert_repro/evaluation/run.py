@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,7 @@ def settings_of(encoder: Model, pairs: TaskData) -> dict[str, Any]:
 
 
 def key_of(encoder: Model, pairs: TaskData) -> str:
-    """Name an evaluation by what its number depends on.
-
-    Args:
-        encoder: A sentence encoder or a pair scorer.
-        pairs: What a task is scored on.
-
-    Returns:
-        str: 16 hex digits.
-    """
+    """Name an evaluation by what its number depends on (`settings_of`): 16 hex digits."""
     return run_key(KIND, settings_of(encoder, pairs))
 
 
@@ -79,7 +71,11 @@ def look_up(encoder: Model, pairs: Sequence[TaskData], ledger: Ledger) -> dict[s
 
 
 def evaluate_run(
-    encoder: Model, pairs: Sequence[TaskData], ledger: Ledger, cache: Path | None = None
+    encoder: Model,
+    pairs: Sequence[TaskData],
+    ledger: Ledger,
+    cache: Path | None = None,
+    before: Callable[[dict[str, Record]], object] | None = None,
 ) -> dict[str, Record]:
     """Give the records of an encoder; what is not in the ledger is computed together.
 
@@ -90,6 +86,8 @@ def evaluate_run(
         pairs: What each task is scored on.
         ledger: Where records are kept.
         cache: Where sentence vectors are kept, or ``None``.
+        before: Called with a task's new record before that is put: a table that is killed after it
+            does not come back to it.
 
     Returns:
         dict[str, Record]: Task → record; ``record["scores"]`` is what `sts.score` gives.
@@ -104,6 +102,8 @@ def evaluate_run(
             records = look_up(encoder, pairs, ledger)
             missing = [one for one in pairs if records[one.task.name] is None]
             for one, record in zip(missing, _compute(encoder, missing, cache), strict=True):
+                if before is not None:
+                    before({one.task.name: record})
                 records[one.task.name] = ledger.put(key_of(encoder, one), record)
     return {name: record for name, record in records.items() if record is not None}
 
@@ -192,10 +192,17 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     """
     pairs = _pairs(config, tasks)
     ledger = Ledger(_runs(config))
-    found = evaluate_run(encoder_of(config, run), pairs, ledger, Path(config.paths.cache))
-    if run is not None:
-        tested = {task: main_score(record["scores"]) for task, record in found.items()}
-        metrics.add(ledger.folder(run), {**(ledger.get(run) or {}).get("scores", {}), **tested})
+    encoder, cache = encoder_of(config, run), Path(config.paths.cache)
+    if run is None:
+        return evaluate_run(encoder, pairs, ledger, cache)
+    trained = (ledger.get(run) or {}).get("scores", {})
+
+    def shown(records: dict[str, Record]) -> None:
+        tested = {task: main_score(record["scores"]) for task, record in records.items()}
+        metrics.add(ledger.folder(run), {**trained, **tested})
+
+    found = evaluate_run(encoder, pairs, ledger, cache, shown)
+    shown(found)
     return found
 
 
