@@ -15,7 +15,7 @@ def test_ended_again_and_again_it_makes_what_one_process_makes(undisturbed, fold
     folder.words = (*folder.words, "jobs=2")
     ways = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
     ended = 0
-    for number, expected in itertools.islice(itertools.cycle(ways.items()), 9):
+    for number, expected in itertools.islice(itertools.cycle(ways.items()), 6):
         before, process = saved(folder), folder.start()
         while process.poll() is None and saved(folder) == before:
             time.sleep(0.05)
