@@ -150,6 +150,10 @@ def test_the_hub_is_asked_again_when_it_is_away_and_not_when_it_says_no(
             raise FileNotFoundError("not cached")
         return remote()
 
+    class Here:
+        head = staticmethod(lambda url, timeout: None)
+
+    monkeypatch.setattr("huggingface_hub.get_session", Here)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert find_model("some/model") == tmp_path
     assert slept == [1.0]

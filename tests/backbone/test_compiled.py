@@ -94,12 +94,12 @@ def test_what_does_not_agree_is_refused_in_one_line(backbone, monkeypatch):
     assert backbone(tokens_of()).isfinite().all()
 
 
-def test_without_a_compiler_it_is_one_line(backbone, monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/no/such/compiler"))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+def test_without_a_compiler_it_is_one_line(backbone):
     backbone.train_compiled(4)
     backbone.train()
-    with pytest.raises(UserError) as refused:
+    # Its own way to change them for a while: pytest's leaves the second one undefined afterwards.
+    away = {"cpp.cxx": (None, "/no/such/compiler"), "force_disable_caches": True}
+    with torch._inductor.config.patch(away), pytest.raises(UserError) as refused:
         backbone(tokens_of())
     assert re.match(r"trainer\.compile=true: PyTorch could not compile", str(refused.value))
     assert str(refused.value).endswith("use trainer.compile=false")
