@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sbert_repro.command_line import hydra_command
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import write_file
 
 if TYPE_CHECKING:
     from sbert_repro.evaluation.benchmarks.figures import Figures
@@ -37,7 +37,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     figures = build(config.what).run(config)
     show(figures)
     if output is not None:
-        atomic_write(output, json.dumps(asdict(figures), indent=1, ensure_ascii=False) + "\n")
+        write_file(output, json.dumps(asdict(figures), indent=1, ensure_ascii=False) + "\n")
 
 
 def show(figures: Figures) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.data.cards import page
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import write_file
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 
 
 def main() -> None:
     """Write the page."""
-    atomic_write(PAGE, page())
+    write_file(PAGE, page())
     print(f"written: {PAGE}")
 
 

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from sbert_repro.command_line import hydra_command
-from sbert_repro.files import atomic_write
 from sbert_repro.quoting import quoted
+from sbert_repro.storage import write_file
 
 
 @hydra_command("evaluate")
@@ -38,7 +38,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         console.print(config.profile.banner)
     console.print(table(scores))
     if output is not None:
-        atomic_write(output, as_json(scores))
+        write_file(output, as_json(scores))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sbert_repro.command_line import hydra_command
-from sbert_repro.files import atomic_write
 from sbert_repro.quoting import quoted
+from sbert_repro.storage import write_file
 
 SHOWN = 20
 
@@ -39,7 +39,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         shown.add_row(*map(Text, cells))
     Console().print(shown)
     if output is not None:
-        atomic_write(output, as_parquet(found))
+        write_file(output, as_parquet(found))
 
 
 if __name__ == "__main__":

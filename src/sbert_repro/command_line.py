@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from sbert_repro.composition import check, explain, options_of, prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write
 from sbert_repro.redaction import masked
+from sbert_repro.storage import write_file
 from sbert_repro.typed_options import refuse_ignored
 
 USER_MISTAKE = 2
@@ -102,4 +102,4 @@ def _hide_in_sweep() -> None:
     if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
         written = path.read_text(encoding="utf-8")
         if (shown := masked(written)) != written:
-            atomic_write(path, shown)
+            write_file(path, shown)

@@ -17,9 +17,9 @@ from sbert_repro.config import PathsConfig
 from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.run import finished
 from sbert_repro.errors import UserError
-from sbert_repro.files import unwritable
 from sbert_repro.ledger import Ledger
 from sbert_repro.model_card import card
+from sbert_repro.storage import unwritable
 
 
 @dataclass

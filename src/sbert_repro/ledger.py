@@ -18,10 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sbert_repro import locks
 from sbert_repro.errors import UserError
-from sbert_repro.files import unwritable
 from sbert_repro.provenance import provenance
+from sbert_repro.storage import lock, unwritable
 
 __all__ = ["SCHEMA", "Ledger", "provenance"]
 
@@ -143,7 +142,7 @@ class Ledger:
         Raises:
             UserError: the folder cannot be written or its file system knows no locks.
         """
-        with locks.hold(self.root / ".locks" / self.folder(key).name, f"run {key}"):
+        with lock(self.root / ".locks" / self.folder(key).name, f"run {key}"):
             yield
 
     def _write(self, folder: Path, record: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, when the package runs from one (an installed copy has no git state and no lock)."""

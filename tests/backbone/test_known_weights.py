@@ -7,7 +7,7 @@ import pytest
 from sbert_repro.backbone import known_weights
 from sbert_repro.backbone.known_weights import notes
 from sbert_repro.encoders.transformer import TransformerEncoder
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 BERT = "google-bert/bert-base-uncased"
 

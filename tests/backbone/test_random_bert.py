@@ -11,7 +11,7 @@ from sbert_repro.backbone import demo
 from sbert_repro.backbone.random_bert import Size, write_random_bert, write_random_roberta
 from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.data.demo_language.words import vocabulary
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 SMALL = Size(layers=1, width=8, heads=2, intermediate=8, positions=16, seed=5)
 TEXTS = ["A dog is pushing the ball", "The hound is not loved by a cat"] * 3

@@ -79,7 +79,7 @@ def test_a_killed_conversion_leaves_nothing_that_is_read(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("sbert_repro.data.word_vectors.atomic_write", killed)
+        patched.setattr("sbert_repro.data.word_vectors.write_file", killed)
         with pytest.raises(KeyboardInterrupt):
             load(Place(place), tmp_path / "cache")
     for folder in (tmp_path / "cache" / "word_vectors").glob("*.lock"):

@@ -10,7 +10,7 @@ from torch import nn
 from sbert_repro.composition import build, compose
 from sbert_repro.encoders.infersent import InferSentEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 WORDS = ["A", "dog", "cat", "runs", "a", "<s>", "</s>", "do", "n't", "don"]
 WIDTH, HIDDEN = 6, 4

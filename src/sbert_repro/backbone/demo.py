@@ -13,7 +13,7 @@ from sbert_repro.backbone.random_bert import Size, write_random_bert, write_rand
 from sbert_repro.data.demo import write_demo
 from sbert_repro.data.demo_language.words import vocabulary
 from sbert_repro.data.made import make_folder
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 VERSION = 1
 """Raised by hand when the same sizes would give other models."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sbert_repro.backbone.lookup import weights_folder
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 SHA256 = {
     "google-bert/bert-base-uncased": (

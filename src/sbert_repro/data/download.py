@@ -25,8 +25,8 @@ from sbert_repro.data.record import read
 from sbert_repro.data.rows import hub_rows, line_rows, sts_rows, tsv_rows
 from sbert_repro.data.table import check, split_path
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write, replacing, sha256_of
 from sbert_repro.retries import retried
+from sbert_repro.storage import replacing, sha256_of, write_file
 
 SOURCE_FILE = "SOURCE.json"
 _DOWNLOADS = ".downloads"
@@ -204,4 +204,4 @@ def _write_down(record: DataSet, path: Path, sources: list[Source], rows: tuple[
     }
     about = {"data_set": record.name, "licence": record.licence, "citation": record.citation}
     text = json.dumps({**about, "splits": splits}, indent=1, ensure_ascii=False)
-    atomic_write(path.with_name(SOURCE_FILE), f"{text}\n")
+    write_file(path.with_name(SOURCE_FILE), f"{text}\n")

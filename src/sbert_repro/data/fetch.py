@@ -9,8 +9,8 @@ from urllib.request import Request, urlopen
 from rich.progress import Progress
 
 from sbert_repro.errors import UserError
-from sbert_repro.files import replacing, sha256_of
 from sbert_repro.retries import retried
+from sbert_repro.storage import replacing, sha256_of
 
 _CHUNK = 1 << 20
 _SECONDS = 60

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write, unwritable
-from sbert_repro.locks import hold
+from sbert_repro.storage import lock, unwritable, write_file
 
 MANIFEST = "MANIFEST.json"
 
@@ -41,7 +40,7 @@ def make_folder(
     """
     if _is_current(folder, stamp):
         return False
-    with hold(folder.parent / f".{folder.name}.lock", f"{folder}, being made,"):
+    with lock(folder.parent / f".{folder.name}.lock", f"{folder}, being made,"):
         if _is_current(folder, stamp):  # somebody else made it meanwhile
             return False
         _refuse_foreign(folder)
@@ -61,7 +60,7 @@ def _replace(
         shutil.rmtree(left, ignore_errors=True)
     fresh.mkdir(parents=True)
     manifest = {"synthetic": True, **stamp, "files": fill(fresh)}
-    atomic_write(fresh / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_file(fresh / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     if folder.exists():
         folder.replace(old)
     fresh.replace(folder)

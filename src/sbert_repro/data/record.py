@@ -19,7 +19,7 @@ from sbert_repro.data.description import DataSet
 from sbert_repro.data.folds import FOLDS, rows, spelled
 from sbert_repro.data.table import Examples, open_examples, split_path
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 __all__ = ["DataSet", "Split", "dataset", "names", "read"]
 

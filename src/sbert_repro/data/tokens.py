@@ -22,8 +22,7 @@ from sbert_repro.data.record import Split
 from sbert_repro.data.word_pieces import WordPieces, identity
 from sbert_repro.data.word_tokenizer import WordRows, WordTokenizer
 from sbert_repro.errors import UserError
-from sbert_repro.files import unwritable
-from sbert_repro.fresh import filled
+from sbert_repro.storage import filling, unwritable
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +149,7 @@ def _make(
     tokenizer: Tokenizer,
     max_length: int,
 ) -> None:
-    with filled(folder) as own:
+    with filling(folder) as own:
         for name, texts in texts_by_column.items():
             _write(own, name, texts, _pieces(tokenizer, max_length))
 

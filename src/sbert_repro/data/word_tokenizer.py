@@ -12,7 +12,7 @@ import numpy as np
 from sbert_repro.data.word_tokens import moses, penn_treebank
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import write_file
 
 SPLITS: dict[str, Callable[[str], list[str]]] = {"penn_treebank": penn_treebank, "moses": moses}
 """Name → how a sentence is taken apart."""
@@ -118,7 +118,7 @@ class WordTokenizer:
             "split": self.split,
             "markers": list(self.markers),
         }
-        atomic_write(folder / DESCRIPTION, json.dumps(said, indent=2, sort_keys=True) + "\n")
+        write_file(folder / DESCRIPTION, json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 class WordRows:

@@ -28,8 +28,7 @@ from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.word_vector_files import Place
 from sbert_repro.data.word_vector_text import rows
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write, sha256_of, unwritable
-from sbert_repro.locks import hold
+from sbert_repro.storage import lock, sha256_of, unwritable, write_file
 
 FORMAT = 1
 """Raised when the cached files change their meaning."""
@@ -72,7 +71,7 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
     key = hashlib.sha256(settings.encode()).hexdigest()[:16]
     folder = cache / "word_vectors" / key
     if not folder.is_dir():
-        with hold(folder.with_suffix(".lock"), f"the conversion of {place}"):
+        with lock(folder.with_suffix(".lock"), f"the conversion of {place}"):
             if not folder.is_dir():
                 _convert(place, folder, progress)
     facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
@@ -95,7 +94,7 @@ def _convert(place: Place, folder: Path, progress: bool) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
         unfinished.mkdir(parents=True)
         facts = _write(place, unfinished, progress)
-        atomic_write(unfinished / "facts.json", json.dumps(facts, ensure_ascii=False))
+        write_file(unfinished / "facts.json", json.dumps(facts, ensure_ascii=False))
         unfinished.rename(folder)
     except OSError as problem:
         raise unwritable(folder, problem) from problem
@@ -125,7 +124,7 @@ def _write(place: Place, folder: Path, progress: bool) -> dict[str, Any]:
             out.append(block.values[chosen].ravel())
     if not kept:
         raise UserError(f"{place} holds no word: get the file again")
-    atomic_write(folder / "words.txt", "\n".join(kept))
+    write_file(folder / "words.txt", "\n".join(kept))
     name = place.shown.name
     notes = []
     # Files are sorted by frequency: of two rows, the first is the one seen more often in training.

@@ -20,8 +20,8 @@ from sbert_repro.data.word_tokenizer import DESCRIPTION, WordRows, WordTokenizer
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import pooling_named, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
 from sbert_repro.inference import reference
+from sbert_repro.storage import sha256_of
 
 UNTRAINED_SEED = 1
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class BiLstmEncoder:
     VERSION: ClassVar[int] = 1
     longest: ClassVar[int] = 128
 
-    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/bilstm.yaml
+    def __init__(
         self,
         path: str,
         pooling: nn.Module | None = None,

@@ -42,7 +42,7 @@ class CrossEncoder:
 
     VERSION: ClassVar[int] = 1
 
-    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/cross_encoder.yaml
+    def __init__(
         self,
         path: str,
         *,

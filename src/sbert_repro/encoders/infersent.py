@@ -14,7 +14,7 @@ from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.batch import Tokens
 from sbert_repro.encoders.bilstm import BiLstmEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 SOURCE = "https://dl.fbaipublicfiles.com/infersent"
 """Folder of infersent1.pkl and infersent2.pkl."""
@@ -44,7 +44,7 @@ class InferSentEncoder(BiLstmEncoder):
     VERSION: ClassVar[int] = 1
     longest: ClassVar[int] = BiLstmBackbone.positions
 
-    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/infersent.yaml
+    def __init__(
         self,
         path: str,
         word_vectors: str,

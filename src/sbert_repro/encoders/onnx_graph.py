@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sbert_repro.backbone.lookup import model_sha256, weights_folder
 from sbert_repro.backbone.transformer import load_tokenizer
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import write_file
 
 VERSION = 1
 """Raised by hand when the same model would give another graph."""
@@ -66,7 +66,7 @@ def onnx_graph(folder: Path, cache: Path) -> Path:
     path = cache / "onnx" / f"{key[:16]}.onnx"
     if not path.is_file():
         _log.info("%s: exporting its graph for ONNX Runtime, once; it may take minutes", folder)
-        atomic_write(path, _exported(folder))
+        write_file(path, _exported(folder))
     return path
 
 

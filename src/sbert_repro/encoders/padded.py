@@ -38,7 +38,7 @@ class PaddedEncoder:
 
     VERSION: ClassVar[int] = 1
 
-    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/padded.yaml
+    def __init__(
         self,
         path: str,
         pooling: nn.Module | None = None,

@@ -13,7 +13,7 @@ from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 
 
-def released(  # noqa: PLR0913 - one argument a key of configs/encoder/released.yaml
+def released(
     path: str,
     pooling: nn.Module | None = None,
     *,

@@ -18,7 +18,7 @@ from sbert_repro.ledger import Ledger
 Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
 
 
-def from_run(  # noqa: PLR0913 - one argument a key of configs/encoder/run.yaml
+def from_run(
     key: str,
     runs: str,
     *,

@@ -41,7 +41,7 @@ class TransformerEncoder:
 
     VERSION: ClassVar[int] = 1
 
-    def __init__(  # noqa: PLR0913 - one argument a key of configs/encoder/*.yaml
+    def __init__(
         self,
         path: str,
         pooling: nn.Module | None = None,

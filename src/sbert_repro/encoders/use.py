@@ -16,9 +16,9 @@ import numpy as np
 
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
-from sbert_repro.files import folder_sha256, sha256_of
 from sbert_repro.inference.plan import plan
 from sbert_repro.inference.progress import shown
+from sbert_repro.storage import folder_sha256, sha256_of
 
 SOURCE = "https://tfhub.dev/google/universal-sentence-encoder-large/3"
 """What section 7 of the paper names for Table 7: the large one, a transformer."""

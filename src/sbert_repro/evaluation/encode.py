@@ -18,9 +18,9 @@ from sbert_repro.data.prefetch import Prefetched
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
-from sbert_repro.files import replacing
 from sbert_repro.inference.progress import bar
 from sbert_repro.inference.stream import Finish, Written, as_npy, write_vectors
+from sbert_repro.storage import replacing
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import GROUPS
-from sbert_repro.files import unwritable
+from sbert_repro.storage import unwritable
 
 
 def table(scores: Mapping[str, Any]) -> Table:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sbert_repro.data.record import dataset, read
 from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 
 @dataclass(frozen=True)

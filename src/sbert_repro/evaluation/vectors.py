@@ -12,7 +12,7 @@ import numpy as np
 
 from sbert_repro.config import canonical_json
 from sbert_repro.encoders.base import SentenceEncoder, Vectors
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import write_file
 
 _log = logging.getLogger(__name__)
 Sets = dict[str, list[str]]
@@ -78,4 +78,4 @@ def _keep(path: Path, vectors: Vectors) -> None:
     # Through memory: written straight to a full disk, NumPy's error does not say that it is full.
     content = io.BytesIO()
     np.save(content, vectors, allow_pickle=False)
-    atomic_write(path, content.getvalue())
+    write_file(path, content.getvalue())

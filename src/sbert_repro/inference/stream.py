@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from sbert_repro.data.lines import Lines
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write, unwritable
 from sbert_repro.inference.progress import Advance
-from sbert_repro.locks import hold
+from sbert_repro.storage import lock, unwritable, write_file
 
 VERSION = 1
 """Raised when the same input and settings would give another file."""
@@ -57,7 +56,7 @@ class Written:
     kept: int
 
 
-def write_vectors(  # noqa: PLR0913 - three of them have defaults
+def write_vectors(
     lines: Lines,
     output: Path,
     embed_blocks: EmbedBlocks,
@@ -82,7 +81,7 @@ def write_vectors(  # noqa: PLR0913 - three of them have defaults
         Written: What was done; the output is whole.
     """
     made_from = {**_what(lines), **settings}
-    with hold(output.with_name(f".{output.name}.lock"), f"output={output}"):
+    with lock(output.with_name(f".{output.name}.lock"), f"output={output}"):
         journal = _begun(output, made_from, overwrite=overwrite)
         done = int(journal["done"])
         advance(done)
@@ -178,7 +177,7 @@ def _append(
 
 
 def _note(output: Path, journal: dict[str, Any]) -> None:
-    atomic_write(_beside(output, "journal"), json.dumps(journal, indent=1) + "\n")
+    write_file(_beside(output, "journal"), json.dumps(journal, indent=1) + "\n")
 
 
 def _write(path: Path, at: int, content: bytes) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sbert_repro.files import atomic_write
 from sbert_repro.redaction import masked
+from sbert_repro.storage import write_file
 from sbert_repro.tables.remarks import machine, timed_banner
 from sbert_repro.tables.timed import as_json
 
@@ -51,7 +51,7 @@ def write(record: Mapping[str, Any], banner: str, command: str, folder: Path) ->
         "headline.png": plot(points, title_of(record)),
     }
     for name, content in contents.items():
-        atomic_write(folder / name, masked(content) if isinstance(content, str) else content)
+        write_file(folder / name, masked(content) if isinstance(content, str) else content)
     return [folder / name for name in contents]
 
 

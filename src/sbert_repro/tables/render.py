@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sbert_repro.files import atomic_write
 from sbert_repro.redaction import masked
+from sbert_repro.storage import write_file
 from sbert_repro.tables import remarks
 from sbert_repro.tables.outcome import Cell
 from sbert_repro.tables.spec import Table
@@ -65,7 +65,7 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
         folder / "records" / f"{name}.json": as_json(sheet),
     }
     for path, text in contents.items():
-        atomic_write(path, masked(text))
+        write_file(path, masked(text))
     return list(contents)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sbert_repro.errors import UserError
-from sbert_repro.files import replacing
+from sbert_repro.storage import replacing
 
 LAST = "last.ckpt"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sbert_repro.errors import Diverged
-from sbert_repro.files import atomic_write
 from sbert_repro.provenance import provenance
+from sbert_repro.storage import write_file
 
 FILE = "diverged.json"
 
@@ -35,7 +35,7 @@ def recorded(folder: Path, seed: int) -> Iterator[None]:
         yield
     except Diverged as problem:
         content = {"seed": seed, "said": str(problem), **provenance()}
-        atomic_write(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_file(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         raise _found(folder, seed, str(problem)) from problem
 
 

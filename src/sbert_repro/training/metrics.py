@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sbert_repro import locks
-from sbert_repro.files import atomic_write
+from sbert_repro.storage import lock, write_file
 
 FILE = "metrics.json"
 
@@ -27,11 +26,11 @@ def add(folder: Path, scores: Mapping[str, Any]) -> None:
     """
     path = folder / FILE
     # Two commands may score one model on different tasks at the same time; none may be lost.
-    with locks.hold(folder.parent / ".locks" / f"{folder.name}.metrics", str(path)):
+    with lock(folder.parent / ".locks" / f"{folder.name}.metrics", str(path)):
         there = _read(path)
         whole = {"key": folder.name, **there, **{name: _finite(s) for name, s in scores.items()}}
         if whole != there:
-            atomic_write(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+            write_file(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,10 +19,9 @@ from sbert_repro.data import folds, tokens
 from sbert_repro.data.record import dataset
 from sbert_repro.data.table import split_path
 from sbert_repro.errors import UserError
-from sbert_repro.files import atomic_write, sha256_of
-from sbert_repro.fresh import forget_temporaries
 from sbert_repro.ledger import Ledger
 from sbert_repro.redaction import without_secrets
+from sbert_repro.storage import remove_leftovers, sha256_of, write_file
 from sbert_repro.training import divergence, metrics, start, tracking
 from sbert_repro.training import fit as fitting
 from sbert_repro.training.options import check_options
@@ -244,7 +243,7 @@ def _claim(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
             f"{len(mine)} now): remove the folder, or choose another paths.results"
         )
     # Of a process that was killed while it wrote one: the run's lock is ours.
-    forget_temporaries(folder, ".model.*", ".record.*", "checkpoints/.*")
-    atomic_write(path, mine + "\n")
+    remove_leftovers(folder, ".model.*", ".record.*", "checkpoints/.*")
+    write_file(path, mine + "\n")
     shown = OmegaConf.create(without_secrets(plain(config)))
-    atomic_write(folder / "config.yaml", OmegaConf.to_yaml(shown))
+    write_file(folder / "config.yaml", OmegaConf.to_yaml(shown))

@@ -15,8 +15,8 @@ from torch import nn
 
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
-from sbert_repro.files import unwritable
 from sbert_repro.losses.objective import Objective
+from sbert_repro.storage import unwritable
 from sbert_repro.training.checkpoints import as_system_errors
 from sbert_repro.training.start import Backbone
 

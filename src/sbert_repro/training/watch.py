@@ -29,7 +29,7 @@ class Watch(Callback):
     Everything it knows is in the checkpoint, so a run that was killed ends with the same numbers.
     """
 
-    def __init__(  # noqa: PLR0913 - all of it is used at every step
+    def __init__(
         self,
         folder: Path,
         order: RunOrder,

@@ -193,7 +193,7 @@ def as_parquet(table: pa.Table) -> bytes:
         table: As in `Result`.
 
     Returns:
-        bytes: For `atomic_write`.
+        bytes: For `write_file`.
     """
     stream = io.BytesIO()
     pq.write_table(table, stream)

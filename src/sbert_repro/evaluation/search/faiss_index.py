@@ -20,8 +20,7 @@ from sbert_repro.evaluation.search import exact
 from sbert_repro.evaluation.search.candidates import Ints
 from sbert_repro.evaluation.search.exact import Found, check_search
 from sbert_repro.evaluation.search.products import Matrix
-from sbert_repro.files import unwritable
-from sbert_repro.locks import hold
+from sbert_repro.storage import lock, unwritable
 
 VERSION = 1
 """Raised when the same options would give another index."""
@@ -102,7 +101,7 @@ class FaissIndex:
         if not (folder / "index").exists():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with hold(self.folder / f".{folder.name}.lock", f"{folder}, being made,"):
+                with lock(self.folder / f".{folder.name}.lock", f"{folder}, being made,"):
                     if not (folder / "index").exists():
                         _make(corpus, lists, folder, name)
             except OSError as problem:

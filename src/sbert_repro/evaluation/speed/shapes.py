@@ -15,7 +15,7 @@ from sbert_repro.backbone.lookup import find_model
 from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.data.made import make_folder
 from sbert_repro.errors import UserError
-from sbert_repro.files import sha256_of
+from sbert_repro.storage import sha256_of
 
 VERSION = 1
 """Raised by hand when the same sizes would give other models."""

@@ -1,0 +1,160 @@
+"""What is true of a number, as fields; and the one place where such a fact becomes a sentence.
+
+A fact is a dictionary with a ``code`` and fields of plain values. Records of the ledger hold facts,
+verdicts are computed from them, and `sentence` is called last, for people: nothing reads its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Fact = dict[str, Any]
+"""``{"code": …, field: value, …}``, with values that JSON can hold."""
+
+_DIGEST = 16
+"""Characters of a sha256 that are shown."""
+
+
+def rows(
+    dataset: str,
+    split: str,
+    *,
+    title: str,
+    unit: str,
+    used: int,
+    expected: int,
+    own: int | None = None,
+) -> Fact:
+    """State how many rows of a split a number rests on.
+
+    Args:
+        dataset: The data set's name.
+        split: The split, or the fold or topic that was cut out of it.
+        title: The data set's name in the paper.
+        unit: What a row is, in the plural.
+        used: Rows that were read and used.
+        expected: Rows of the complete split.
+        own: Of ``used``, the rows that belong to the paper's corpora; ``None``: all of them.
+
+    Returns:
+        The fact.
+    """
+    return {
+        "code": "rows",
+        "dataset": dataset,
+        "split": split,
+        "title": title,
+        "unit": unit,
+        "used": used,
+        "expected": expected,
+        "own": used if own is None else own,
+    }
+
+
+def fact(code: str, **fields: Any) -> Fact:
+    """State any other fact.
+
+    Args:
+        code: A key of `SENTENCES`.
+        **fields: The fields that the code's sentence names.
+
+    Returns:
+        The fact.
+    """
+    if code not in SENTENCES:
+        raise KeyError(f"{code} is not one of the codes of facts.SENTENCES")
+    return {"code": code, **fields}
+
+
+def is_partial(facts: Iterable[Fact]) -> bool:
+    """Tell whether a number rests on part of a data set, or on rows that the paper's has not.
+
+    Args:
+        facts: Of a record.
+
+    Returns:
+        Whether one of them says so.
+    """
+    return any(
+        one["used"] != one["expected"] or one["own"] != one["used"]
+        for one in facts
+        if one["code"] == "rows"
+    )
+
+
+def sentence(one: Fact) -> str:
+    """Say a fact to a person.
+
+    Args:
+        one: The fact.
+
+    Returns:
+        A sentence without a full stop; "" for what goes without saying, such as a complete split.
+    """
+    say = SENTENCES.get(one["code"])
+    return str(one) if say is None else say(one)
+
+
+def sentences(facts: Iterable[Fact]) -> list[str]:
+    """Say several facts, each once.
+
+    Args:
+        facts: Of one or more records.
+
+    Returns:
+        Sentences in the order of the facts.
+    """
+    return [said for said in dict.fromkeys(map(sentence, facts)) if said]
+
+
+def _rows(one: Fact) -> str:
+    if one["own"] != one["used"]:
+        return (
+            f"{one['title']}: {one['used']:,} {one['unit']}, {one['own']:,} of them of the "
+            f"complete set's {one['expected']:,}"
+        )
+    if one["used"] == one["expected"]:
+        return ""
+    return f"{one['title']}: {one['used']:,} of {one['expected']:,} {one['unit']}"
+
+
+def _weights(one: Fact) -> str:
+    known = one["expected"]
+    hub = "not compared with the Hub's" if known is None else f"the Hub's are {known[:_DIGEST]}"
+    return f"{one['model']}: weights of a local folder, sha256 {one['sha256'][:_DIGEST]}, {hub}"
+
+
+SENTENCES: dict[str, Callable[[Fact], str]] = {
+    "rows": _rows,
+    "rows_without_label": lambda f: (
+        f"{f['title']}: {f['count']:,} {f['unit']} without a gold label dropped"
+    ),
+    "texts_cut": lambda f: (
+        f"{f['title']}: {f['count']:,} {f['unit']} cut to {f['length']} word pieces"
+    ),
+    "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",
+    "devices": lambda f: f"trained by {f['count']} processes, each with its own dropout",
+    "unknown_weights": _weights,
+    "unknown_file": lambda f: f"{f['file']}: sha256 {f['sha256']}, compared with none",
+    "vectors_repeated": lambda f: (
+        f"{f['file']}: {f['count']:,} rows repeat a word, the first counts"
+    ),
+    "vectors_unreadable": lambda f: (
+        f"{f['file']}: {f['count']:,} rows without a word in UTF-8 left out"
+    ),
+    "no_correlation": lambda f: (
+        f"{f['task']}: all similarities are equal, no correlation is defined"
+    ),
+    "approximate_index": lambda f: (
+        f"{f['library']} {f['version']}: {f['lists']:,} lists, {f['probes']} looked into"
+    ),
+    "index_recall": lambda f: (
+        f"finds {f['percent']:.1f} % of what exact search does ({f['queries']} queries)"
+    ),
+    "library": lambda f: f"{f['library']} {f['version']}",
+    "facts_of_before": lambda f: (
+        "recorded before facts were fields: texts that were cut are not known"
+    ),
+}
+"""Code → the sentence of its fields. A new kind of fact is added here, and nowhere else."""
