@@ -27,9 +27,7 @@ SENTENCES = ["a man plays guitar", "no", "the dog sleeps", "", "a cat is not her
 CPU = torch.device("cpu")
 
 
-def one_by_one(  # noqa: PLR0917 - as the kernel has them
-    q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, scale
-):
+def one_by_one(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, scale):
     """What `varlen_attn` promises, sentence after sentence; refuses what the kernel would."""
     for bounds in (cu_seq_q, cu_seq_k):
         assert bounds.dtype == torch.int32 and bounds[0] == 0
