@@ -1,0 +1,46 @@
+"""The command-line word of a component, also where an older file names its class.
+
+Keys, records and saved models hold a component as ``{"name": "max", …}``. They used to hold
+the class's import path under ``_target_``; `FORMER` translates these, so that the classes
+can move without orphaning a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_ROOT = "sbert_repro."
+FORMER = {
+    f"{_ROOT}losses.classification.ClassificationLoss": "classification",
+    f"{_ROOT}losses.regression.RegressionLoss": "regression",
+    f"{_ROOT}losses.triplet.TripletLoss": "triplet",
+    f"{_ROOT}losses.cross_classification.CrossClassificationLoss": "cross_classification",
+    f"{_ROOT}losses.cross_regression.CrossRegressionLoss": "cross_regression",
+    f"{_ROOT}losses.fc_classification.FcClassificationLoss": "fc_classification",
+    f"{_ROOT}pooling.mean.MeanPooling": "mean",
+    f"{_ROOT}pooling.max.MaxPooling": "max",
+    f"{_ROOT}pooling.cls.ClsPooling": "cls",
+    f"{_ROOT}training.optimizers.AdamW": "adamw",
+    f"{_ROOT}training.optimizers.BertAdam": "bertadam",
+    f"{_ROOT}training.sgd_shrink.ShrinkingSgd": "sgd_shrink",
+    f"{_ROOT}evaluation.classifiers.batched.BatchedClassifier": "batched",
+    f"{_ROOT}evaluation.classifiers.sklearn.SklearnClassifier": "sklearn",
+}
+"""Import path in records and models written before → command-line word. Nothing is ever added."""
+
+
+def name_of(node: Mapping[str, Any]) -> str:
+    """Return the command-line word of a component as a record or a saved model describes it.
+
+    Args:
+        node: ``{"name": word, …}``, or ``{"_target_": import path, …}`` as written before.
+
+    Returns:
+        The word, ``max`` for MAX pooling.
+
+    Raises:
+        KeyError: If it has neither a name nor an import path that was ever written.
+    """
+    name = node.get("name")
+    return FORMER[node["_target_"]] if name is None else str(name)
