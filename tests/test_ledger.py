@@ -125,7 +125,7 @@ def test_an_incomplete_record_is_a_bug_of_the_caller(ledger):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         Ledger(tmp_path / "runs").put(KEY, record())
     tmp_path.chmod(0o700)
 
@@ -134,7 +134,7 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="cannot"):
         Ledger(tmp_path / "runs").put(KEY, record())
-    with pytest.raises(UserError, match="cannot write"), Ledger(tmp_path / "runs").lock(KEY):
+    with pytest.raises(UserError, match="cannot be written"), Ledger(tmp_path / "runs").lock(KEY):
         pass
 
 

@@ -1,5 +1,8 @@
 """Files and folders are whole or not there; a lock dies with its owner."""
 
+import contextlib
+import errno
+import json
 import logging
 import multiprocessing
 import os
@@ -7,20 +10,24 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import Ledger
 from sbert_repro.storage import (
     filling,
     folder_sha256,
-    forget_dead,
+    lock,
+    make_folder,
     remove_leftovers,
+    remove_unfinished,
     replacing,
     sha256_of,
     write_file,
+    write_once,
 )
 
 
@@ -39,28 +46,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from sbert_repro.storage import replacing
-with replacing(Path(sys.argv[1])) as temporary:
-    temporary.write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+def test_a_file_that_is_written_once_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "key" / "record.json"
+    assert write_once(path, "first")
+    assert not write_once(path, "second")
 
+    def no_hard_links(*_):
+        raise OSError(errno.EPERM, "not permitted")
 
-def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path):
-    path = tmp_path / "table.csv"
-    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
-    (left,) = tmp_path.iterdir()
-    assert left.read_text() == "half"
-    with replacing(path) as living:
-        living.write_text("mine")
-        assert not left.exists()
-        write_file(path, "other")
-        assert living.exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
-    assert path.read_text() == "mine"
+    monkeypatch.setattr(Path, "hardlink_to", no_hard_links)
+    assert not write_once(path, "third")
+    assert path.read_text() == "first"
+    assert write_once(tmp_path / "other", "first")
+    assert {p.name for p in tmp_path.rglob("*")} == {"key", "record.json", "other"}
 
 
 def test_a_full_device_is_one_line_and_nothing_half_written(tmp_path):
@@ -83,7 +81,7 @@ def test_a_full_device_is_one_line_and_nothing_half_written(tmp_path):
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
-    assert first.startswith("UserError cannot write")
+    assert first.startswith(f"UserError {tmp_path}/a: cannot be written")
     assert "no space left on the device" in first
     assert second == "whole ['a']"
 
@@ -97,7 +95,7 @@ def test_a_folder_without_permission_is_one_line(tmp_path):
 
 def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path):
     (tmp_path / "results").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         write_file(tmp_path / "results" / "a", "x")
 
 
@@ -120,29 +118,42 @@ def test_a_changed_file_has_another_sha256(tmp_path):
     assert sha256_of(path) != before
 
 
-FILLER = """
-    import os, signal, sys, time
+WRITER = """
+    import sys, time
     from pathlib import Path
-    from sbert_repro.storage import filling
-    with filling(Path(sys.argv[1])) as own:
-        (own / "a").write_text("half")
-        print("filling", flush=True)
+    from sbert_repro import storage
+    with getattr(storage, sys.argv[1])(Path(sys.argv[2])) as own:
+        (own / "a" if own.is_dir() else own).write_text("half")
+        print("writing", flush=True)
         time.sleep(60)
 """
 
 
-def filler(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(FILLER), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "filling\n"
-    return process
+@contextlib.contextmanager
+def writer(mechanism, path):
+    """A process that is busy with a file or a folder."""
+    program = [sys.executable, "-c", textwrap.dedent(WRITER), mechanism, str(path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.kill()
 
 
 def hidden(folder):
-    return [path for path in folder.iterdir() if path.name.startswith(".")]
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("mechanism", ["replacing", "filling"])
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path, mechanism):
+    with writer(mechanism, tmp_path / "dead") as dead, writer(mechanism, tmp_path / "alive"):
+        dead.kill()
+        dead.wait(10)
+        assert len(hidden(tmp_path)) == 2
+        write_file(tmp_path / "other", "whole")
+        (left,) = hidden(tmp_path)
+        assert left.startswith(".alive.")
+    remove_unfinished(tmp_path)
+    assert hidden(tmp_path) == []
 
 
 def test_what_is_filled_is_put_in_place_and_nothing_else_stays(tmp_path):
@@ -152,41 +163,45 @@ def test_what_is_filled_is_put_in_place_and_nothing_else_stays(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["key", "a"]
 
 
-def test_a_failure_leaves_nothing(tmp_path):
-    def fail():
-        with filling(tmp_path / "key") as own:
-            (own / "a").write_text("half")
-            raise ValueError("stop")
-
-    with pytest.raises(ValueError, match="stop"):
-        fail()
+def test_a_block_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="stop"), filling(tmp_path / "key") as own:
+        (own / "a").write_text("half")
+        raise ValueError("stop")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_slower_of_two_throws_its_own_away(tmp_path):
-    with filling(tmp_path / "key") as slow:
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_first_of_two_folders_stays_unless_it_is_to_be_replaced(tmp_path, replace):
+    with filling(tmp_path / "key", replace=replace) as slow:
         (slow / "a").write_text("slow")
         with filling(tmp_path / "key") as quick:
             (quick / "a").write_text("quick")
-    assert (tmp_path / "key" / "a").read_text() == "quick"
+    assert (tmp_path / "key" / "a").read_text() == ("slow" if replace else "quick")
     assert hidden(tmp_path) == []
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not(tmp_path):
-    dead, living = filler(tmp_path / "first"), filler(tmp_path / "second")
-    os.kill(dead.pid, signal.SIGKILL)
-    dead.wait(10)
-    assert len(hidden(tmp_path)) == 2
-    with filling(tmp_path / "third") as own:
-        (own / "a").write_text("whole")
-    (left,) = hidden(tmp_path)
-    assert left.name.startswith(".second.")
-    living.kill()
-    living.wait(10)
-    forget_dead(tmp_path)
-    assert hidden(tmp_path) == []
-    for process in (dead, living):
-        process.stdout.close()
+def fill(folder):
+    (folder / "a.txt").write_text("a")
+    return [{"file": "a.txt"}]
+
+
+def test_a_made_folder_is_made_again_only_when_it_is_another_or_incomplete(tmp_path):
+    folder = tmp_path / "demo"
+    assert make_folder(folder, {"seed": 1}, fill)
+    assert not make_folder(folder, {"seed": 1}, fill)
+    assert make_folder(folder, {"seed": 2}, fill)
+    (folder / "a.txt").unlink()
+    assert make_folder(folder, {"seed": 2}, fill)
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest == {"synthetic": True, "seed": 2, "files": [{"file": "a.txt"}]}
+
+
+def test_somebody_elses_folder_is_not_replaced(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "precious").write_text("")
+    with pytest.raises(UserError, match="did not make"):
+        make_folder(tmp_path / "demo", {}, fill)
+    assert (tmp_path / "demo" / "precious").exists()
 
 
 def test_only_temporary_names_are_removed(tmp_path):
@@ -199,81 +214,79 @@ def test_only_temporary_names_are_removed(tmp_path):
     assert left == {"checkpoints", "checkpoints/last.ckpt", "record.json"}
 
 
-KEY = "0123456789abcdef"
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "runs")
-
-
-def _add_one(root, key, rounds):
-    ledger = Ledger(root)
-    counter = root / "counter"
+def _add_one(folder, rounds):
+    counter = folder / "counter"
     for _ in range(rounds):
-        with ledger.lock(key):
+        with lock(folder / "lock", "the counter"):
             counter.write_text(str(int(counter.read_text()) + 1))
 
 
-def test_processes_take_turns(ledger):
-    ledger.root.mkdir()
-    (ledger.root / "counter").write_text("0")
+def test_processes_take_turns(tmp_path):
+    (tmp_path / "counter").write_text("0")
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_add_one, args=(ledger.root, KEY, 50)) for _ in range(3)]
+    workers = [context.Process(target=_add_one, args=(tmp_path, 30)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert (ledger.root / "counter").read_text() == "150"
+    assert (tmp_path / "counter").read_text() == "90"
 
 
 HOLDER = """
     import sys, time
     from pathlib import Path
-    from sbert_repro.ledger import Ledger
-    with Ledger(Path(sys.argv[1])).lock(sys.argv[2]):
+    from sbert_repro.storage import lock
+    with lock(Path(sys.argv[1]), "it"):
         print("held", flush=True)
         time.sleep(60)
 """
 
 
-def _holder(ledger):
-    program = [sys.executable, "-c", textwrap.dedent(HOLDER), str(ledger.root), KEY]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    return process
+def test_a_waiting_process_says_once_for_whom_and_a_dead_owner_blocks_nobody(tmp_path, caplog):
+    program = [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path / "lock")]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "held\n"
+        threading.Timer(0.3, owner.kill).start()
+        for _ in range(2):
+            with caplog.at_level(logging.WARNING), lock(tmp_path / "lock", "the run"):
+                pass
+    assert owner.returncode == -signal.SIGKILL
+    (said,) = [line for line in caplog.messages if "waiting for it" in line]
+    assert said.startswith(f"the run is held by process {owner.pid} on ")
 
 
-def test_a_waiting_process_says_so_once_and_a_dead_owner_blocks_nobody(ledger, caplog):
-    owner = _holder(ledger)
+def test_a_forked_worker_does_not_keep_its_parents_lock(tmp_path):
     context = multiprocessing.get_context("fork")
-    killer = context.Process(target=_kill_soon, args=(owner.pid,))
-    killer.start()
-    with caplog.at_level(logging.WARNING), ledger.lock(KEY):
-        waited = [line for line in caplog.messages if "waiting for it" in line]
-    assert len(waited) == 1
-    assert f"process {owner.pid}" in waited[0]
-    assert owner.wait(10) == -signal.SIGKILL
-    owner.stdout.close()
-    killer.join(10)
-    with ledger.lock(KEY):
-        assert len([line for line in caplog.messages if "waiting for it" in line]) == 1
-
-
-def _kill_soon(process_id):
-    time.sleep(0.3)
-    os.kill(process_id, signal.SIGKILL)
-
-
-def test_a_forked_worker_does_not_keep_its_parents_lock(ledger):
-    context = multiprocessing.get_context("fork")
-    with ledger.lock(KEY):
+    with lock(tmp_path / "lock", "it"):
         worker = context.Process(target=time.sleep, args=(30,))
         worker.start()
     began = time.monotonic()
-    with ledger.lock(KEY):
+    with lock(tmp_path / "lock", "it"):
         pass
     assert time.monotonic() - began < 5
     worker.kill()
     worker.join(10)
+
+
+OUTLIVED = """
+    import os, sys, time
+    from pathlib import Path
+    from sbert_repro.storage import lock
+    with lock(Path(sys.argv[1]), "it"):
+        if child := os.fork():
+            print(child, flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_child_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path):
+    program = [sys.executable, "-c", textwrap.dedent(OUTLIVED), str(tmp_path / "lock")]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as owner:
+        child = int(owner.stdout.readline())
+        owner.kill()
+        owner.wait(10)
+        began = time.monotonic()
+        with lock(tmp_path / "lock", "it"):
+            assert time.monotonic() - began < 5
+            os.kill(child, signal.SIGKILL)

@@ -1,7 +1,9 @@
-"""Files and folders that are whole or not there, locks between processes, and digests of content.
+"""Files and folders that are whole or absent, locks between processes, and digests of content.
 
-One mechanism for each need: `replacing` and `write_file` for files, `filling` for folders, `lock`
-for work that only one process may do at a time, `sha256_of` for what a file is.
+Everything that must not be half there is made in a hidden folder beside its place and then renamed:
+a file by `replacing`, `write_file` or `write_once`, a folder by `filling` or `make_folder`. What a
+killed process left behind is recognised by its lock, which the kernel frees when its owner dies,
+and is removed by the next process that writes to the same folder.
 """
 
 from __future__ import annotations
@@ -9,24 +11,43 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
+import json
 import logging
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from sbert_repro.errors import UserError
 
+MANIFEST = "MANIFEST.json"
+"""In a folder of `make_folder`: that its content is synthetic, what made it, and its files."""
+
+_UNFINISHED = ".unfinished"
+"""Ends the names of temporary files and folders."""
 _CHUNK = 1 << 20
+_POLL = 0.05
+"""Seconds between two looks at a lock that somebody else holds."""
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_ADVICE = {
+    errno.ENOSPC: ("no space left on the device", "free some, or move paths.results / paths.cache"),
+    errno.EDQUOT: ("the disk quota is used up", "free some, or move paths.results / paths.cache"),
+    errno.EACCES: ("permission denied", "choose a folder you may write to"),
+    errno.EROFS: ("the file system is read-only", "choose a folder you may write to"),
+}
+_log = logging.getLogger(__name__)
 
 
 def unwritable(path: Path, problem: OSError) -> UserError:
-    """Turn the system's refusal to write ``path`` into one line that says what to do.
+    """Turn the system's refusal to write into one line that says what to do.
 
     Args:
         path: The file or folder that could not be written.
@@ -35,26 +56,118 @@ def unwritable(path: Path, problem: OSError) -> UserError:
     Returns:
         UserError: The error to raise.
     """
-    elsewhere = "free some, or point paths.results / paths.cache elsewhere"
-    advice = {
-        errno.ENOSPC: f"no space left on the device: {elsewhere}",
-        errno.EDQUOT: f"the disk quota is used up: {elsewhere}",
-        errno.EACCES: "permission denied: choose a folder you may write to",
-        errno.EROFS: "the file system is read-only: choose a folder you may write to",
-    }
-    why = advice.get(problem.errno or 0, problem.strerror or str(problem))
-    return UserError(f"cannot write {path}: {why}")
+    why, mend = _ADVICE.get(problem.errno or 0, (problem.strerror or str(problem), ""))
+    return UserError(f"cannot be written: {why}", where=path, mend=mend)
+
+
+@contextlib.contextmanager
+def as_system_errors() -> Iterator[None]:
+    """Raise what torch and safetensors raise on a full disk as an `OSError`, inside `replacing`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: In place of their errors.
+    """
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as problem:
+        line = " ".join(str(problem).split())
+        raise OSError(f"{line}; is the disk full?") from problem
+
+
+@contextlib.contextmanager
+def _beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary file or folder beside ``path``, and remove what is left of it."""
+    own = handle = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(path.parent)
+        own, handle = _temporary(path, folder)
+        yield own
+    except OSError as problem:
+        raise unwritable(path, problem) from problem
+    finally:
+        if own is not None:
+            _remove(own)
+        if handle is not None:
+            os.close(handle)
+
+
+def _temporary(path: Path, folder: bool) -> tuple[Path, int | None]:
+    """Make an empty temporary file or folder and lock it."""
+    while True:
+        if folder:
+            own = Path(tempfile.mkdtemp(_UNFINISHED, f".{path.name}.", path.parent))
+        else:
+            made, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
+            os.close(made)
+            own = Path(name)
+        # Until it is locked, another process may take it for abandoned and remove it.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            handle = _locked(own)
+            if own.exists():
+                return own, handle
+            if handle is not None:
+                os.close(handle)
+
+
+def _locked(own: Path) -> int | None:
+    """Lock a temporary file or folder for as long as its handle is open.
+
+    Returns:
+        The handle; None when the file system has no such locks (NFS locks no folders), so that
+        what a killed process leaves there stays.
+
+    Raises:
+        BlockingIOError: If another process holds it.
+    """
+    handle = os.open(own, (os.O_RDONLY if own.is_dir() else os.O_RDWR) | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        os.close(handle)
+        if isinstance(problem, BlockingIOError):
+            raise
+        return None
+    return handle
+
+
+def _remove(own: Path) -> None:
+    if own.is_dir():
+        shutil.rmtree(own, ignore_errors=True)
+    else:
+        own.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes were writing to a folder when they died.
+
+    Args:
+        folder: Where to look.
+    """
+    for left in folder.glob(f".*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            if (handle := _locked(left)) is not None:
+                _remove(left)
+                os.close(handle)
+
+
+def _finish(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+    path.chmod(0o644)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+    """Yield a temporary path whose file takes the place of ``path`` when the block ends well.
 
-    A reader sees the old file or the new one, never half of one; when the block fails nothing of it
-    is left, and what a killed process left of this file is removed.
+    A reader sees the old file or the new one, never half of one; a block that fails leaves nothing.
 
     Args:
-        path: The file to write.
+        path: The file to write; missing folders are made.
 
     Yields:
         Path: Where to write.
@@ -62,43 +175,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _forget_dead(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as problem:
-        raise unwritable(path, problem) from problem
-    temporary = Path(name)
-    try:
-        _lock(handle)
+    with _beside(path) as temporary:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        _finish(temporary)
         temporary.replace(path)
-    except OSError as problem:
-        raise unwritable(path, problem) from problem
-    finally:
-        os.close(handle)
-        temporary.unlink(missing_ok=True)
-
-
-def _lock(handle: int) -> bool:
-    """Lock a file that is being written; the kernel frees it when the writer dies, however."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody holds it, or the file system knows no locks
-        return False
-    return True
-
-
-def _forget_dead(path: Path) -> None:
-    """Remove what was written for ``path`` by processes that did not live to put it in place."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
-        # Between its making and its lock a file of a living process is empty, so that one stays.
-        with contextlib.suppress(OSError), left.open("rb") as file:
-            if os.fstat(file.fileno()).st_size and _lock(file.fileno()):
-                left.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -115,6 +195,176 @@ def write_file(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def write_once(path: Path, content: str | bytes) -> bool:
+    """Write a file that must not replace another one, such as a record.
+
+    Args:
+        path: The file to write; missing folders are made.
+        content: Text (written as UTF-8) or bytes.
+
+    Returns:
+        bool: False when the file exists already; it is left as it is.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    with _beside(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        _finish(temporary)
+        try:
+            path.hardlink_to(temporary)  # a rename would replace what is there
+        except FileExistsError:
+            return False
+        except OSError as problem:
+            if problem.errno not in _NO_HARD_LINKS:
+                raise
+            if path.exists():
+                return False
+            temporary.replace(path)
+    return True
+
+
+@contextlib.contextmanager
+def filling(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder`` when the block ends well.
+
+    Two processes may fill the same folder at once: each has a folder of its own, the first to
+    finish puts it in place, and the other's is thrown away.
+
+    Args:
+        folder: What is made.
+        replace: Put it in the place of a folder that is there, instead of keeping that one. Hold a
+            `lock` when others may replace it too.
+
+    Yields:
+        Path: Where to write.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    with _beside(folder, folder=True) as own:
+        yield own
+        own.chmod(0o755)
+        if replace and folder.is_dir():
+            with _beside(folder, folder=True) as old:
+                folder.rename(old)
+                own.rename(folder)
+            return
+        try:
+            own.rename(folder)
+        except OSError:
+            # A folder cannot take the place of one with files in it: another process was first.
+            if not folder.is_dir():
+                raise
+
+
+def make_folder(
+    folder: Path, stamp: Mapping[str, Any], fill: Callable[[Path], list[dict[str, Any]]]
+) -> bool:
+    """Make a folder of synthetic files unless it is there already, as ``stamp`` says.
+
+    Processes that want the same folder wait for one another. Nobody else's files are replaced.
+
+    Args:
+        folder: The folder.
+        stamp: What the content depends on; with another stamp the folder is made anew.
+        fill: Writes the files into an empty folder and describes them, each with its name as
+            ``file``.
+
+    Returns:
+        bool: Whether it had to be made.
+
+    Raises:
+        UserError: If something else lies there, or it cannot be written.
+    """
+    if _is_current(folder, stamp):
+        return False
+    with lock(folder.parent / f".{folder.name}.lock", f"{folder}, being made,"):
+        if _is_current(folder, stamp):  # another process made it meanwhile
+            return False
+        if folder.exists() and not folder.is_dir():
+            raise UserError("is a file; expected a folder or nothing, to write to", where=folder)
+        if folder.is_dir() and any(folder.iterdir()) and not _manifest(folder).get("synthetic"):
+            raise UserError(
+                "holds files that this program did not make",
+                where=folder,
+                mend="remove it, or point paths.data and paths.models at other folders",
+            )
+        with filling(folder, replace=True) as own:
+            manifest = {"synthetic": True, **stamp, "files": fill(own)}
+            (own / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return True
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_current(folder: Path, stamp: Mapping[str, Any]) -> bool:
+    manifest = _manifest(folder)
+    return (
+        bool(manifest)
+        and all(manifest.get(key) == value for key, value in stamp.items())
+        and all((folder / entry["file"]).is_file() for entry in manifest["files"])
+    )
+
+
+def remove_leftovers(folder: Path, *patterns: str) -> None:
+    """Remove temporary files in a folder that only the caller may write to.
+
+    Args:
+        folder: The folder.
+        *patterns: Names that are only ever temporary.
+    """
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock while the block runs; a process that has to wait says once for whom.
+
+    The kernel frees the lock when its owner dies, however it dies, and a forked child that outlives
+    its parent does not keep it. The file stays: removing it while others wait would let two in.
+    Not re-entrant.
+
+    Args:
+        path: The lock file; missing folders are made.
+        what: What is locked, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: If the file cannot be written or its file system has no locks.
+    """
+    held = FileLock(path, poll_interval=_POLL, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            owner = path.read_text(encoding="utf-8", errors="replace").strip()
+            _log.warning("%s is held by %s; waiting for it", what, owner or "another process")
+            held.acquire()
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    except OSError as problem:
+        held.release()
+        raise unwritable(path, problem) from problem
+    try:
+        yield
+    finally:
+        held.release()
+
+
 @cache
 def _sha256_of(path: Path, _size: int, _modified: int) -> str:
     digest = hashlib.sha256()
@@ -125,7 +375,7 @@ def _sha256_of(path: Path, _size: int, _modified: int) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Give the sha256 of a file's bytes; a file read once is not read again while it is unchanged.
+    """Return the sha256 of a file's bytes; an unchanged file is read only once.
 
     Args:
         path: The file.
@@ -138,11 +388,11 @@ def sha256_of(path: Path) -> str:
 
 
 def folder_sha256(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Give one sha256 over the files below a folder: their relative names and their bytes.
+    """Return one sha256 over the files below a folder: their relative names and their bytes.
 
     Args:
         folder: The folder; where it lies does not count.
-        suffixes: Only files whose name ends in one of these count; a README changes nothing.
+        suffixes: Only files whose names end in one of these count; a README changes nothing.
 
     Returns:
         str: 64 hex digits.
@@ -152,127 +402,3 @@ def folder_sha256(folder: Path, suffixes: tuple[str, ...]) -> str:
         if path.is_file() and path.name.endswith(suffixes):
             digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
-
-
-_MARK = ".making"
-
-
-@contextlib.contextmanager
-def filling(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of ``folder`` when the block ends well.
-
-    Two processes may fill the same one at once: each has a folder of its own, the first to finish
-    puts it in place, the other's is thrown away. What killed processes left is removed first.
-
-    Args:
-        folder: What is made.
-
-    Yields:
-        Path: Where to write.
-
-    Raises:
-        OSError: If the disk is full or the folder cannot be written.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    forget_dead(folder.parent)
-    own = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    # The kernel frees this when its owner dies, however it dies: so the next one can tell.
-    mark = os.open(own / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield own
-        (own / _MARK).unlink()
-        own.chmod(0o755)
-        own.rename(folder)
-    except OSError:
-        # A folder cannot take the place of one with files in it: then another process was first.
-        if not folder.is_dir():
-            raise
-    finally:
-        os.close(mark)
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def forget_dead(parent: Path) -> None:
-    """Remove hidden folders whose makers died while they filled them.
-
-    Args:
-        parent: Where to look.
-    """
-    for mark in parent.glob(f".*/{_MARK}"):
-        with contextlib.suppress(OSError), mark.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(mark.parent, ignore_errors=True)
-
-
-def remove_leftovers(folder: Path, *patterns: str) -> None:
-    """Remove what killed processes left in a folder that only the caller may write to.
-
-    Args:
-        folder: The folder.
-        *patterns: Of names that are only ever temporary.
-    """
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-_log = logging.getLogger(__name__)
-_held: set[int] = set()
-
-
-@contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock while the block runs; who has to wait says so once.
-
-    The file stays: to remove a lock file while others wait on it would let two in. Not re-entrant.
-
-    Args:
-        path: the lock file; missing folders are made.
-        what: what is locked, for the message.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        UserError: the file cannot be written or its file system knows no locks.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    _held.add(handle)
-    try:
-        _acquire(handle, path, what)
-        yield
-    finally:
-        _held.discard(handle)
-        os.close(handle)
-
-
-def _acquire(handle: int, path: Path, what: str) -> None:
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(handle, 200, 0).decode("utf-8", "replace").strip()
-            _log.warning("%s is held by %s; waiting for it", what, owner or "another process")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
-
-
-def _leave_locks_to_parent() -> None:
-    """A forked worker that outlives its parent must not keep the parent's locks."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_leave_locks_to_parent)

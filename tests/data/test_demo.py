@@ -147,7 +147,7 @@ def test_an_interrupted_write_leaves_nothing_and_the_next_one_succeeds(tmp_path,
 @pytest.mark.parametrize("content", ["real.parquet", "MANIFEST.json"])
 def test_files_of_somebody_else_are_never_touched(tmp_path, content):
     (tmp_path / content).write_text("[]")
-    with pytest.raises(UserError, match=r"not the demo's.*paths.data") as caught:
+    with pytest.raises(UserError, match=r"did not make.*paths.data") as caught:
         demo.write_demo(tmp_path)
     assert "\n" not in str(caught.value)
     assert (tmp_path / content).read_text() == "[]"

@@ -200,7 +200,7 @@ def test_an_unknown_file_that_is_missing_is_one_line(tmp_path):
 def test_a_full_or_closed_cache_is_one_line(tmp_path):
     (tmp_path / "v.txt").write_text(GLOVE)
     (tmp_path / "cache").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         load(Place(tmp_path / "v.txt"), tmp_path / "cache")
 
 

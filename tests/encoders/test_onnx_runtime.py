@@ -62,7 +62,7 @@ def test_another_model_has_another_graph(tiny_bert, tiny_roberta, tmp_path, monk
 def test_a_full_disk_leaves_no_half_graph(tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graph, "_exported", lambda folder: b"graph")
     (tmp_path / "onnx").write_text("a file in the folder's place")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         onnx_graph.onnx_graph(tiny_bert, tmp_path)
 
 

@@ -42,7 +42,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="this is a folder"):
         check_writable(tmp_path)
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         check_writable(tmp_path / "file" / "e.json")
     check_writable(tmp_path / "new" / "e.json")
     assert list((tmp_path / "new").iterdir()) == []

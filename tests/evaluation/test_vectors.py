@@ -86,6 +86,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(hashes, tmp_path):
         patch.setattr(
             Path, "write_bytes", lambda path, data: Path("/dev/full").open("wb", 0).write(data)
         )
-        with pytest.raises(UserError, match=r"cannot write .*\.npy: no space left"):
+        with pytest.raises(UserError, match=r"\.npy: cannot be written: no space left"):
             encode_sets(encoder, SETS, tmp_path)
     assert list(folder.iterdir()) == []

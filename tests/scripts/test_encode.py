@@ -76,7 +76,7 @@ def test_any_encoder(encode, tmp_path):
         (["output=e.npy", "engine=fast"], "engine=fast: there is no such engine"),
         (["output=e.npy", "block=0"], "block=0: expected at least 1"),
         (["output=e.npy", "input=none.txt"], "none.txt: cannot be read"),
-        (["output=/proc/e.npy"], "cannot write /proc"),
+        (["output=/proc/e.npy"], "/proc/.e.npy.lock: cannot be written"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(encode, tiny_bert, options, message):

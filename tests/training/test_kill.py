@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_is_one_line_and_what_is_there_stays(
     root = tmp_path / "full"
     root.mkdir()
     said = limited_to(size)
-    assert re.match(rf"cannot write .*{what}.*: .*(too large|disk full\?)$", said), said
+    assert re.match(rf".*{what}.*: cannot be written: .*(too large|disk full\?)$", said), said
     assert "\n" not in said
     left = {path.name for path in root.rglob("*") if path.is_file()}
     assert not {"record.json", what} & left

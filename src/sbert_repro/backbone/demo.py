@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from sbert_repro.backbone.random_bert import Size, write_random_bert, write_random_roberta
 from sbert_repro.data.demo import write_demo
 from sbert_repro.data.demo_language.words import vocabulary
-from sbert_repro.data.made import make_folder
-from sbert_repro.storage import sha256_of
+from sbert_repro.storage import make_folder, sha256_of
 
 VERSION = 1
 """Raised by hand when the same sizes would give other models."""

@@ -21,8 +21,7 @@ from sbert_repro.data.demo_language.pairs import Author, Row
 from sbert_repro.data.demo_language.scenes import Detail
 from sbert_repro.data.demo_language.speech import Dice
 from sbert_repro.data.demo_language.vectors import as_text, word_vectors
-from sbert_repro.data.made import make_folder
-from sbert_repro.storage import sha256_of
+from sbert_repro.storage import make_folder, sha256_of
 
 VERSION = 2
 """Raised by hand when the same root would be other sentences."""

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sbert_repro.errors import UserError
-from sbert_repro.storage import replacing
+from sbert_repro.storage import as_system_errors, replacing
 
 LAST = "last.ckpt"
-
-
-@contextlib.contextmanager
-def as_system_errors() -> Iterator[None]:
-    """Turn what torch and safetensors raise when a disk is full into what the system raises.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OSError: In the place of theirs.
-    """
-    try:
-        yield
-    except (RuntimeError, SafetensorError) as problem:
-        line = " ".join(str(problem).split())
-        raise OSError(f"{line}; is the disk full?") from problem
 
 
 class WholeFiles(TorchCheckpointIO):

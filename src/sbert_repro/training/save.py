@@ -16,8 +16,7 @@ from torch import nn
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
-from sbert_repro.storage import unwritable
-from sbert_repro.training.checkpoints import as_system_errors
+from sbert_repro.storage import as_system_errors, unwritable
 from sbert_repro.training.start import Backbone
 
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}

@@ -91,7 +91,7 @@ def test_mistakes_are_one_line(typed, tmp_path, capsys):
         "bytes.txt: cannot be read": ("corpus=bytes.txt",),
         "half.npy: cannot be read": ("corpus=half.npy", "queries=narrow.npy", "k=1"),
         "5 vectors and 10 pairs": ("corpus=corpus.txt", "k=11"),
-        "cannot write": (*both, "k=1", "output=corpus.txt/f.parquet"),
+        "cannot be written": (*both, "k=1", "output=corpus.txt/f.parquet"),
         "found with index=exact only": ("corpus=corpus.txt", "index=faiss", "k=1"),
         "corpus is not set": ("queries=queries.txt",),
     }.items():

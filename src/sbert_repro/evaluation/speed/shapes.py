@@ -13,9 +13,8 @@ from typing import Any
 
 from sbert_repro.backbone.lookup import find_model
 from sbert_repro.backbone.random_bert import Size, write_random_bert
-from sbert_repro.data.made import make_folder
 from sbert_repro.errors import UserError
-from sbert_repro.storage import sha256_of
+from sbert_repro.storage import make_folder, sha256_of
 
 VERSION = 1
 """Raised by hand when the same sizes would give other models."""
