@@ -16,7 +16,7 @@ from rich.console import Console
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.data import word_vector_files
 from sbert_repro.data.download import download
-from sbert_repro.data.record import dataset, names
+from sbert_repro.data.schema import dataset, names
 from sbert_repro.errors import UserError
 
 

@@ -6,16 +6,39 @@ Exit status 2 when a file is there that cannot be used; a missing or partial one
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from sbert_repro.command_line import USER_MISTAKE, one_line_errors
-from sbert_repro.data.paths import data_root
-from sbert_repro.data.verify import BROKEN, State, states
+from sbert_repro.config import PathsConfig
+from sbert_repro.data.download import BROKEN, State, states
+from sbert_repro.errors import UserError
 
 _COLOURS = {"complete": "green", "partial": "yellow", "missing": "dim"}
+
+
+def data_root(words: Sequence[str]) -> Path:
+    """Find the data root as every other command does: ``paths.data=``, SBERT_DATA, the default."""
+    config = OmegaConf.structured(PathsConfig)
+    for word in words:
+        key, _, value = word.partition("=")
+        if key != "paths.data" or not value:
+            raise UserError("expected nothing but paths.data=FOLDER", where=word)
+        config.data = value
+    root = Path(config.data)
+    if not root.is_dir():
+        raise UserError(
+            "there is no data root on this machine",
+            where=root,
+            mend="fill one with `make data`, or say where it is with paths.data=FOLDER or "
+            "SBERT_DATA=FOLDER",
+            code="missing",
+        )
+    return root
 
 
 def _table(root: Path, found: list[State]) -> Table:

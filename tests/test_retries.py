@@ -8,11 +8,10 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 
-from sbert_repro import retries
 from sbert_repro.backbone.lookup import find_model
-from sbert_repro.data.fetch import fetch
+from sbert_repro.data import download as retries
+from sbert_repro.data.download import fetch, is_passing, retried
 from sbert_repro.errors import UserError
-from sbert_repro.retries import is_passing, retried
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,7 @@ def slept(monkeypatch):
     """Seconds that were slept, in no time."""
     found = []
     monkeypatch.setattr(retries.time, "sleep", found.append)
-    monkeypatch.setattr(retries, "_gave_up_at", [])
+    monkeypatch.setattr(retries, "_found_away", [])
     return found
 
 
@@ -114,13 +113,13 @@ def test_a_download_is_tried_again_and_whole(tmp_path, monkeypatch, slept):
         if answers:
             raise ConnectionResetError("midway")
 
-    monkeypatch.setattr("sbert_repro.data.fetch._stream", stream)
+    monkeypatch.setattr("sbert_repro.data.download._stream", stream)
     assert fetch("https://x/y", tmp_path / "y").read_bytes() == b"whole"
     assert slept == [1.0]
 
 
 def test_a_download_that_fails_for_good_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("sbert_repro.data.fetch._stream", failing(*[TimeoutError("late")] * 3))
+    monkeypatch.setattr("sbert_repro.data.download._stream", failing(*[TimeoutError("late")] * 3))
     with pytest.raises(UserError, match=r"cannot get https://x/y \(TimeoutError: late\)"):
         fetch("https://x/y", tmp_path / "y")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
 
 Record = dict[str, Any]

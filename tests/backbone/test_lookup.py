@@ -122,8 +122,8 @@ def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, mon
 
     monkeypatch.setattr(huggingface_hub, "get_session", Away)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", files)
-    monkeypatch.setattr("sbert_repro.retries.PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("sbert_repro.retries._gave_up_at", [])
+    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("sbert_repro.data.download._found_away", [])
     with pytest.raises(UserError, match=r"ConnectionError.*hf download some/model$"):
         find_model("some/model", root)
     assert len(asked) == 3

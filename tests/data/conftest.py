@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sbert_repro.data.record import DataSet, dataset
+from sbert_repro.data.schema import DataSet, dataset
 
 Write = Callable[..., Path]
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sbert_repro.data.afs import TOPICS
-from sbert_repro.data.download import download
-from sbert_repro.data.record import dataset, read
-from sbert_repro.data.verify import states
+from sbert_repro.data.download import download, states
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset
+from sbert_repro.data.sets.afs import TOPICS
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 HEADER = "label,a,b,c,d,e,f,g,h,sentence_1,sentence_2"
 
@@ -49,7 +50,7 @@ def test_the_published_files_become_the_data_set(tmp_path):
     (said,) = download(dataset("afs"), tmp_path)
     assert said.endswith("all.parquet: 39 pairs")
     whole = read(dataset("afs"), tmp_path, "all")
-    assert len(whole) == 39 and whole.notes == []
+    assert len(whole) == 39 and sentences(whole.facts) == []
     assert "café" in whole.texts["sentence1"]
     assert 'a "right"\nof theirs' in whole.texts["sentence2"]
     assert sorted(set(whole.target)) == [0, 1, 2, 3, 4, 4.5, 5]

@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
-from sbert_repro.data.record import dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset
+from sbert_repro.facts import sentences
 
 SOURCES = ["snli_train", "lingnli", "mnli_nyu_train", "cad_combined_train", "taxinli10k", "snli"]
 
@@ -20,7 +22,7 @@ def root(tmp_path):
 
 
 def notes(root, limit=None):
-    return read(dataset("nli"), root, "train", limit=limit, allow_partial=True).notes
+    return sentences(read(dataset("nli"), root, "train", limit=limit, allow_partial=True).facts)
 
 
 def test_other_corpora_are_told_apart(root):

@@ -16,7 +16,8 @@ from sbert_repro.data.demo_language.pairs import LABELS, Author, nli
 from sbert_repro.data.demo_language.scenes import deny, draw, general, omit, oppose, other
 from sbert_repro.data.demo_language.speech import Dice, say
 from sbert_repro.data.demo_language.words import ACTIONS, CONCEPTS, KINDS, inflected, vocabulary
-from sbert_repro.data.record import dataset, names, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset, names
 from sbert_repro.errors import UserError
 
 PINNED = "6f6f2e9c566b7aff96622b7d507fb84bbc8c7d6b2ea3550f937a527b33868037"

@@ -15,10 +15,11 @@ import datasets
 import huggingface_hub
 import pytest
 
-from sbert_repro.data.description import Source
 from sbert_repro.data.download import download, is_complete
-from sbert_repro.data.record import DataSet, dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import DataSet, Source, dataset
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "download.py"
 
@@ -89,7 +90,7 @@ def test_nli_from_its_two_corpora(small_nli: DataSet, hub: Hub, tmp_path: Path) 
     assert sorted(examples.texts["premise"]) == ["m1", "m2", "s1", "s2", "s4"]
     gold = dict(zip(examples.texts["premise"], examples.target.tolist(), strict=True))
     assert gold == {"s1": 1, "s2": 2, "s4": 0, "m1": 0, "m2": 0}
-    assert examples.notes == ["NLI: 1 pairs without a gold label dropped"]
+    assert sentences(examples.facts) == ["NLI: 1 pairs without a gold label dropped"]
     assert [(place, split) for place, _, split, _ in hub.asked] == [
         ("stanfordnlp/snli", "train"),
         ("nyu-mll/multi_nli", "train"),

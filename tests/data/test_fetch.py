@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sbert_repro.data.fetch import fetch, member
+from sbert_repro.data.download import fetch, member
 from sbert_repro.errors import UserError
 
 

@@ -7,9 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.data.folds import FOLDS, fold_of, part, part_names, rows, spelled
-from sbert_repro.data.record import dataset, names, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import (
+    FOLDS,
+    dataset,
+    fold_of,
+    names,
+    parse_part,
+    part_names,
+    part_rows,
+    spelled,
+)
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 TOPICS = st.lists(st.sampled_from(["DP", "GC", "Gun control"]), min_size=1, max_size=80)
 
@@ -23,8 +33,8 @@ def test_every_row_is_tested_once_and_trained_on_nine_times(topics):
     array, texts = np.array(topics), columns(len(topics))
     tested, trained = np.zeros(len(topics), int), np.zeros(len(topics), int)
     for fold in range(FOLDS):
-        tested[rows(part(f"test_fold_{fold}"), array, texts)] += 1
-        trained[rows(part(f"train_fold_{fold}"), array, texts)] += 1
+        tested[part_rows(parse_part(f"test_fold_{fold}"), array, texts)] += 1
+        trained[part_rows(parse_part(f"train_fold_{fold}"), array, texts)] += 1
     assert (tested == 1).all() and (trained == FOLDS - 1).all()
 
 
@@ -60,14 +70,16 @@ def test_a_topic_is_tested_on_what_the_others_do_not_hold(topics):
     array, texts = np.array(topics), columns(len(topics))
     for topic in topics:
         name = f"topic_{spelled(topic)}"
-        test, train = (rows(part(f"{side}_{name}"), array, texts) for side in ("test", "train"))
+        test, train = (
+            part_rows(parse_part(f"{side}_{name}"), array, texts) for side in ("test", "train")
+        )
         assert set(array[test]) == {topic} and topic not in set(array[train])
         assert len(test) + len(train) == len(topics)
 
 
 @pytest.mark.parametrize("name", ["all", "test", "train_fold_10", "dev_fold_1", "test_fold_x"])
 def test_other_names_are_names_of_files(name):
-    assert part(name) is None
+    assert parse_part(name) is None
 
 
 def test_topics_are_spelled_for_the_command_line():
@@ -86,7 +98,9 @@ def test_the_real_arguments_are_cut_as_they_should_be(data_root):
     record = dataset("bws")
     test = read(record, data_root, "test_fold_3")
     train = read(record, data_root, "train_fold_3")
-    assert (len(test), len(train)) == (340, 3060) and test.notes == train.notes == []
+    assert (len(test), len(train)) == (340, 3060) and sentences(test.facts) == sentences(
+        train.facts
+    ) == []
     assert set(test.subset) == set(record.topics)
     topic = read(record, data_root, "test_topic_gun_control")
     assert len(topic) == topic.rows_expected == 425 and set(topic.subset) == {"Gun control"}
@@ -96,7 +110,7 @@ def test_the_real_arguments_are_cut_as_they_should_be(data_root):
 def test_a_limit_on_a_part_is_noted(data_root):
     limited = read(dataset("bws"), data_root, "train_fold_3", limit=100)
     assert len(limited) == 100
-    assert limited.notes == ["BWS argument similarity: 100 of 3,060 pairs"]
+    assert sentences(limited.facts) == ["BWS argument similarity: 100 of 3,060 pairs"]
     assert len(set(limited.subset)) == 8, "a limit takes a fair sample of a file sorted by topic"
 
 

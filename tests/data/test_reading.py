@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sbert_repro.data.record import DataSet, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import DataSet
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 Write = Callable[..., Path]
 Columns = dict[str, list[Any]]
@@ -31,7 +33,7 @@ def test_a_good_file(write: Write, scored: DataSet, pairs: Columns, tmp_path: Pa
     examples = read(scored, tmp_path, "dev")
     assert examples.texts["sentence1"] == pairs["sentence1"]
     assert examples.target.tolist() == pairs["score"]
-    assert (examples.subset, examples.notes) == (None, [])
+    assert (examples.subset, sentences(examples.facts)) == (None, [])
     assert len(examples.sha256) == 64
 
 
@@ -66,7 +68,7 @@ def test_pairs_without_a_gold_label_are_dropped_and_counted(
     examples = read(labelled, tmp_path, "train")
     assert examples.texts == {"premise": list("acd"), "hypothesis": list("egh")}
     assert examples.target.tolist() == [2, 1, 0]
-    assert examples.notes == ["NLI: 1 pairs without a gold label dropped"]
+    assert sentences(examples.facts) == ["NLI: 1 pairs without a gold label dropped"]
 
 
 def test_negative_class_ids_are_dropped_others_refused(
@@ -217,7 +219,7 @@ def test_another_number_of_rows_must_be_asked_for(
     assert f"holds 3 of {expected} pairs of STSb" in said
     assert "data.allow_partial=true" in said
     examples = read(record, tmp_path, "dev", allow_partial=True)
-    assert examples.notes == [f"STSb: 3 of {expected} pairs"]
+    assert sentences(examples.facts) == [f"STSb: 3 of {expected} pairs"]
     assert (examples.rows_found, examples.rows_expected) == (3, expected)
 
 
@@ -229,7 +231,7 @@ def test_a_limit_takes_the_first_rows_and_says_so(
     examples = read(scored, tmp_path, "dev", limit=limit)
     assert examples.texts["sentence2"] == pairs["sentence2"][:taken]
     assert examples.target.tolist() == pairs["score"][:taken]
-    assert examples.notes == ([] if taken == 3 else [f"STSb: {taken} of 3 pairs"])
+    assert sentences(examples.facts) == ([] if taken == 3 else [f"STSb: {taken} of 3 pairs"])
     assert examples.rows_found == 3
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import datasets
 import pytest
 
-from sbert_repro.data.description import Source
-from sbert_repro.data.record import dataset
-from sbert_repro.data.rows import hub_rows, line_rows, sts_rows, tsv_rows
+from sbert_repro.data.download import hub_rows, line_rows, sts_rows, tsv_rows
+from sbert_repro.data.schema import Source, dataset
 from sbert_repro.errors import UserError
 
 HUB = Source(

@@ -11,7 +11,8 @@ import huggingface_hub
 import pytest
 
 from sbert_repro.data.download import download
-from sbert_repro.data.record import dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset
 
 # File in the bundle → its lines.
 BUNDLE = {

@@ -14,7 +14,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sbert_repro.data import tokens
-from sbert_repro.data.record import Split
+from sbert_repro.data.read import Split
 from sbert_repro.data.tokens import cache_key, tokenise
 from sbert_repro.data.word_pieces import WordPieces
 from sbert_repro.errors import UserError

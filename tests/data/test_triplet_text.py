@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbert_repro.data.record import DataSet, dataset, read
-from sbert_repro.data.triplet_text import StreamedTexts
+from sbert_repro.data.read import StreamedTexts, read
+from sbert_repro.data.schema import DataSet, dataset
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 ROWS = 23
 COLUMNS = {
@@ -38,14 +39,14 @@ def test_columns_are_those_of_the_file(small, tmp_path):
     put(tmp_path, COLUMNS)
     split = read(small, tmp_path, "train")
     assert {name: list(column) for name, column in split.texts.items()} == COLUMNS
-    assert split.target is None and split.notes == [] and len(split) == ROWS
+    assert split.target is None and sentences(split.facts) == [] and len(split) == ROWS
 
 
 def test_a_limit_takes_the_first_rows(small, tmp_path):
     put(tmp_path, COLUMNS)
     split = read(small, tmp_path, "train", limit=7)
     assert list(split.texts["negative"]) == COLUMNS["negative"][:7]
-    assert split.notes == [f"Wikipedia sections: 7 of {ROWS} triplets"]
+    assert sentences(split.facts) == [f"Wikipedia sections: 7 of {ROWS} triplets"]
 
 
 @settings(max_examples=60)
@@ -84,7 +85,7 @@ def test_a_place_behind_the_end_is_an_index_error(tmp_path):
     [("positive", 17, ""), ("anchor", 0, " \t\n"), ("negative", 22, None)],
 )
 def test_an_empty_section_is_one_line(small, tmp_path, monkeypatch, column, row, text):
-    monkeypatch.setattr("sbert_repro.data.triplet_text._AT_ONCE", 4)
+    monkeypatch.setattr("sbert_repro.data.read._BATCH", 4)
     said = f"row {row}: {column} is {'missing' if text is None else 'an empty section'}"
     texts = [*COLUMNS[column]]
     texts[row] = text
@@ -94,7 +95,7 @@ def test_an_empty_section_is_one_line(small, tmp_path, monkeypatch, column, row,
 
 
 def test_text_that_is_no_utf8_is_one_line(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("sbert_repro.data.triplet_text._AT_ONCE", 4)
+    monkeypatch.setattr("sbert_repro.data.read._BATCH", 4)
     raw = [text.encode() for text in COLUMNS["anchor"]]
     raw[9] = b"\xff\xfe"
     wrong = pa.array(raw, pa.binary()).view(pa.string())
@@ -124,4 +125,4 @@ def test_missing_triplets_are_refused_unless_declared(small, tmp_path):
     with pytest.raises(UserError, match="holds 20 of 23 triplets"):
         read(small, tmp_path, "train")
     split = read(small, tmp_path, "train", allow_partial=True)
-    assert split.notes == ["Wikipedia sections: 20 of 23 triplets"]
+    assert sentences(split.facts) == ["Wikipedia sections: 20 of 23 triplets"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sbert_repro.data.verify import State, states
+from sbert_repro.data.download import State, states
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "verify_data.py"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbert_repro.data.folds import FOLDS
+from sbert_repro.data.schema import FOLDS
 from sbert_repro.encoders.tfidf import TfidfEncoder
 from sbert_repro.encoders.word_average import WordAverageEncoder
 from sbert_repro.errors import UserError

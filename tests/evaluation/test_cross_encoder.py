@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from sbert_repro.composition import build, compose
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import evaluate
 from sbert_repro.evaluation.run import evaluate_trained, scored

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.data import wikisections
+from sbert_repro.data.sets import wikisections
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import triplet_accuracy
 from sbert_repro.evaluation.evaluate import evaluate

@@ -12,7 +12,7 @@ import yaml
 from sbert_repro import composition
 from sbert_repro.composition import stage_overrides
 from sbert_repro.config import plain, run_key
-from sbert_repro.data.folds import part_names
+from sbert_repro.data.schema import part_names
 from sbert_repro.errors import UserError
 from sbert_repro.tables import plan, request, spec
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
 from sbert_repro.training import processes
 from sbert_repro.training.checkpoints import LAST

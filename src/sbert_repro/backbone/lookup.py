@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from sbert_repro.data.download import retried
 from sbert_repro.errors import UserError
-from sbert_repro.retries import retried
 from sbert_repro.storage import folder_sha256
 
 _NEEDED = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model"]

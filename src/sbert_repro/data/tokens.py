@@ -18,7 +18,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from sbert_repro.data.npy import AppendedArray
-from sbert_repro.data.record import Split
+from sbert_repro.data.read import Split
 from sbert_repro.data.word_pieces import WordPieces, identity
 from sbert_repro.data.word_tokenizer import WordRows, WordTokenizer
 from sbert_repro.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbert_repro.data.fetch import fetch
+from sbert_repro.data.download import fetch
 from sbert_repro.errors import UserError
 
 FOLDER = "word_vectors"

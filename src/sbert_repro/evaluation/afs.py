@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.data import folds
-from sbert_repro.data.record import dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import FOLDS, WHOLE, dataset, fold_of, spelled
 from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
 from sbert_repro.evaluation.sts import percent
 from sbert_repro.evaluation.tasks import Task
 from sbert_repro.evaluation.vectors import encode_sets
+from sbert_repro.facts import sentences
 from sbert_repro.similarity import cosine, pearson, spearman
 
 VERSION = 1
@@ -57,14 +58,14 @@ class Arguments:
         Returns:
             dict[str, dict[str, Rows]]: ``folds`` and ``topics`` → part → row numbers.
         """
-        numbers = folds.fold_of(self.topics, [self.first, self.second])
+        numbers = fold_of(self.topics, [self.first, self.second])
         by_topic = dict.fromkeys(self.topics.tolist())
         return {
             "folds": {
-                f"fold_{number}": np.flatnonzero(numbers == number) for number in range(folds.FOLDS)
+                f"fold_{number}": np.flatnonzero(numbers == number) for number in range(FOLDS)
             },
             "topics": {
-                f"topic_{folds.spelled(topic)}": np.flatnonzero(self.topics == topic)
+                f"topic_{spelled(topic)}": np.flatnonzero(self.topics == topic)
                 for topic in by_topic
             },
         }
@@ -85,10 +86,12 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Argumen
         UserError: If the file is missing, damaged or not what the data set's record says.
     """
     record = dataset(task.dataset)
-    split = read(record, data_root, folds.WHOLE, allow_partial=allow_partial)
+    split = read(record, data_root, WHOLE, allow_partial=allow_partial)
     assert split.target is not None and split.subset is not None
     first, second = (list(split.texts[name]) for name in record.text_columns)
-    return Arguments(task, first, second, split.target, split.subset, split.notes, split.sha256)
+    return Arguments(
+        task, first, second, split.target, split.subset, sentences(split.facts), split.sha256
+    )
 
 
 def score(

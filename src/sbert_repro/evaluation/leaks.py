@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.folds import Part
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import DataSet, Part, dataset
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.tasks import Task
 

@@ -14,8 +14,7 @@ from omegaconf import DictConfig
 
 from sbert_repro.composition import build
 from sbert_repro.config import plain, run_key
-from sbert_repro.data import folds
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.encoders.run import from_run
 from sbert_repro.evaluation.evaluate import Model, score_tasks
 from sbert_repro.evaluation.leaks import refuse_seen
@@ -39,7 +38,7 @@ def settings_of(encoder: Model, pairs: TaskData) -> dict[str, Any]:
     Returns:
         dict[str, Any]: The model by content, the task, the data by content, the metric's version.
     """
-    cut = {"folds": folds.VERSION} if dataset(pairs.task.dataset).topics else {}
+    cut = {"folds": FOLDS_VERSION} if dataset(pairs.task.dataset).topics else {}
     return {
         "encoder": dict(encoder.identity),
         "task": pairs.task.name,

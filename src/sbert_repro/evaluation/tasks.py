@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.data.record import dataset, read
-from sbert_repro.data.table import split_path
+from sbert_repro.data.read import read, split_path
+from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 from sbert_repro.storage import sha256_of
 
 
@@ -216,6 +217,6 @@ def _load(task: Task, data_root: Path, allow_partial: bool, _state: tuple[str, .
         second=[text for split in splits for text in split.texts[second]],
         gold=np.concatenate([split.target for split in splits if split.target is not None]),
         subset=np.concatenate(subsets) if subsets else None,
-        notes=list(dict.fromkeys(note for split in splits for note in split.notes)),
+        notes=sentences(fact for split in splits for fact in split.facts),
         sha256=splits[0].sha256 if len(splits) == 1 else whole.hexdigest(),
     )

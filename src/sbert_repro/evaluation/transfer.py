@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.data.record import Split, dataset, read
+from sbert_repro.data.read import Split, read
+from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.classifiers.batched import BatchedClassifier
@@ -24,6 +25,7 @@ from sbert_repro.evaluation.classifiers.fold import Classifier, IntArray, Protoc
 from sbert_repro.evaluation.classifiers.protocols import run
 from sbert_repro.evaluation.tasks import Task
 from sbert_repro.evaluation.vectors import encode_sets
+from sbert_repro.facts import sentences
 
 VERSION = 1
 """Raised when a score changes its meaning, so that no older record passes for a newer one."""
@@ -128,7 +130,7 @@ def load(
         texts=[[t for split in splits for t in split.texts[c]] for c in record.text_columns],
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),
-        notes=list(dict.fromkeys(note for split in splits for note in split.notes)),
+        notes=sentences(fact for split in splits for fact in split.facts),
         sha256=hashlib.sha256("\n".join(split.sha256 for split in splits).encode()).hexdigest(),
     )
 

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from sbert_repro.data.record import dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.significance import LEVEL
 from sbert_repro.evaluation.tasks import Task
+from sbert_repro.facts import sentences
 from sbert_repro.similarity import paired
 
 VERSION = 1
@@ -59,7 +61,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Triplet
     record = dataset(task.dataset)
     split = read(record, data_root, task.splits[0], allow_partial=allow_partial)
     columns = tuple(split.texts[name] for name in record.text_columns)
-    return Triplets(task, columns, split.notes, split.sha256)
+    return Triplets(task, columns, sentences(split.facts), split.sha256)
 
 
 def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:

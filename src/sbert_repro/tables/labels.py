@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import dataset
 from sbert_repro.redaction import masked
 
 Record = dict[str, Any]

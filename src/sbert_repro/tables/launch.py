@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sbert_repro.data import folds
-from sbert_repro.data.record import dataset, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.redaction import masked
@@ -48,11 +48,11 @@ class Here:
         whole = read(
             dataset(data.name),
             Path(config.paths.data),
-            folds.WHOLE,
+            WHOLE,
             allow_partial=bool(data.allow_partial),
         )
         topics = [] if whole.subset is None else dict.fromkeys(whole.subset.tolist())
-        return folds.part_names(list(topics))[protocol]
+        return part_names(list(topics))[protocol]
 
     def check(self, config: DictConfig) -> None:
         """Read what a run would read."""

@@ -17,8 +17,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
-from sbert_repro.data.folds import FOLDS
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import FOLDS, dataset
 from sbert_repro.tables.remarks import machine
 from sbert_repro.tables.subject import Stage
 

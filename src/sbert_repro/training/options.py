@@ -10,8 +10,7 @@ from omegaconf import DictConfig
 
 import sbert_repro.losses
 from sbert_repro.config import plain
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.record import dataset, names
+from sbert_repro.data.schema import DataSet, dataset, names
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
 from sbert_repro.training.optimizer_options import check_optimizer

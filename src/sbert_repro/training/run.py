@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sbert_repro.composition import compose, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
-from sbert_repro.data import folds, tokens
-from sbert_repro.data.record import dataset
-from sbert_repro.data.table import split_path
+from sbert_repro.data import tokens
+from sbert_repro.data.read import split_path
+from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.redaction import without_secrets
@@ -167,7 +167,7 @@ def _component(node: DictConfig) -> dict[str, Any]:
 
 def _data(config: DictConfig) -> dict[str, Any]:
     data, root = config.data, Path(config.paths.data)
-    cut = {"folds": folds.VERSION} if dataset(data.name).part(data.split) else {}
+    cut = {"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}
     return {
         "name": data.name,
         "split": data.split,

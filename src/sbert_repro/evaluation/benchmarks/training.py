@@ -17,7 +17,8 @@ import torch
 from omegaconf import DictConfig
 
 from sbert_repro.backbone.lookup import weights_folder
-from sbert_repro.data.record import Split, dataset, read
+from sbert_repro.data.read import Split, read
+from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.benchmarks import one_training
 from sbert_repro.evaluation.benchmarks.figures import Figures, conditions
@@ -26,6 +27,7 @@ from sbert_repro.evaluation.speed.ceiling import product_work, shape_and_lengths
 from sbert_repro.evaluation.speed.rows import DEMO_MODEL
 from sbert_repro.evaluation.speed.shapes import timed_model
 from sbert_repro.evaluation.speed.timing import interleaved
+from sbert_repro.facts import sentences
 from sbert_repro.provenance import hardware
 
 _GOALS = {"cpu": 6.0, "cuda": 3.0}
@@ -111,7 +113,7 @@ class TrainBenchmark:
 
     def _model(self, config: DictConfig, pairs: Split, place: Path) -> tuple[Path, list[str]]:
         """Copy the model to where its dropout is BERT's: a random stand-in has none."""
-        models, notes = Path(config.paths.models), list(pairs.notes)
+        models, notes = Path(config.paths.models), sentences(pairs.facts)
         if config.profile.name == "demo":
             found = models / DEMO_MODEL
             notes.append("random 2-layer BERT of the demo in the place of the model")

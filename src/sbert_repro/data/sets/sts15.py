@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_sts
-
-_SUBSETS = ("answers-forums", "answers-students", "belief", "headlines", "images")
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sts15",
@@ -17,7 +14,14 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     subset_column="subset",
-    sources=bundled_sts(15, _SUBSETS),
+    sources=(
+        senteval(
+            split="test",
+            format="sts_folder",
+            part="STS/STS15-en-test",
+            subsets=("answers-forums", "answers-students", "belief", "headlines", "images"),
+        ),
+    ),
     licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
     citation=(
         "Agirre et al. 2015, SemEval-2015 Task 2: Semantic Textual Similarity, English, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet, Source
+from sbert_repro.data.schema import DataSet, Source
 
 
 def _source(split: str, part: str) -> Source:

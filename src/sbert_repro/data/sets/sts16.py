@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_sts
-
-_SUBSETS = ("answer-answer", "headlines", "plagiarism", "postediting", "question-question")
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sts16",
@@ -17,7 +14,20 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     subset_column="subset",
-    sources=bundled_sts(16, _SUBSETS),
+    sources=(
+        senteval(
+            split="test",
+            format="sts_folder",
+            part="STS/STS16-en-test",
+            subsets=(
+                "answer-answer",
+                "headlines",
+                "plagiarism",
+                "postediting",
+                "question-question",
+            ),
+        ),
+    ),
     licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
     citation=(
         "Agirre et al. 2016, SemEval-2016 Task 1: Semantic Textual Similarity, Monolingual "

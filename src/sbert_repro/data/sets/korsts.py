@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.kor_nlu import korean_tsv
+from sbert_repro.data.schema import DataSet, kor_nlu
 
 _COLUMNS = {"sentence1": "sentence1", "sentence2": "sentence2", "score": "score"}
 
@@ -17,13 +16,11 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     sources=(
-        korean_tsv(
+        kor_nlu(
             "train", "KorSTS/sts-train.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
         ),
-        korean_tsv(
-            "dev", "KorSTS/sts-dev.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS
-        ),
-        korean_tsv(
+        kor_nlu("dev", "KorSTS/sts-dev.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS),
+        kor_nlu(
             "test", "KorSTS/sts-test.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS
         ),
     ),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_classes
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="cr",
@@ -14,7 +13,16 @@ RECORD = DataSet(
     text_columns=("text",),
     target_column="label",
     labels=("0", "1"),  # negative, positive
-    sources=bundled_classes("CR", ones="custrev.pos", zeros="custrev.neg"),
+    sources=(
+        senteval(
+            split="all",
+            format="lines",
+            part="CR",
+            subsets=("custrev.pos", "custrev.neg"),
+            labels=("1", "0"),
+            encoding="latin-1",
+        ),
+    ),
     licence="no licence stated; its authors ask to be cited",
     citation=("Hu and Liu 2004, Mining and summarizing customer reviews"),
     note="SentEval's tokens and order; four texts are empty and stay, as there.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_tsv
+from sbert_repro.data.schema import DataSet, senteval
 
 _COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String", "label": "Quality"}
 
@@ -17,7 +16,9 @@ RECORD = DataSet(
     target_column="label",
     labels=("0", "1"),  # no paraphrase, paraphrase
     sources=tuple(
-        bundled_tsv(split, f"MRPC/msr_paraphrase_{split}.txt", _COLUMNS)
+        senteval(
+            split=split, format="tsv", part=f"MRPC/msr_paraphrase_{split}.txt", columns=_COLUMNS
+        )
         for split in ("train", "test")
     ),
     licence="Microsoft Research: for research only, see the corpus's own terms",

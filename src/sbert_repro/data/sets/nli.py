@@ -8,7 +8,7 @@ them) and every pair keeps the corpus it came from. The counts are those of the 
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet, Source
+from sbert_repro.data.schema import DataSet, Source
 
 _COLUMNS = {"premise": "premise", "hypothesis": "hypothesis", "label": "label"}
 # The Hub's class ids, which are not ours.

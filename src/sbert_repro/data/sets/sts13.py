@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_sts
-
-_SUBSETS = ("FNWN", "headlines", "OnWN")
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sts13",
@@ -17,7 +14,14 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     subset_column="subset",
-    sources=bundled_sts(13, _SUBSETS),
+    sources=(
+        senteval(
+            split="test",
+            format="sts_folder",
+            part="STS/STS13-en-test",
+            subsets=("FNWN", "headlines", "OnWN"),
+        ),
+    ),
     licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
     citation="Agirre et al. 2013, *SEM 2013 shared task: Semantic Textual Similarity",
     note=(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_classes
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="subj",
@@ -14,7 +13,16 @@ RECORD = DataSet(
     text_columns=("text",),
     target_column="label",
     labels=("0", "1"),  # subjective, objective
-    sources=bundled_classes("SUBJ", ones="subj.objective", zeros="subj.subjective"),
+    sources=(
+        senteval(
+            split="all",
+            format="lines",
+            part="SUBJ",
+            subsets=("subj.objective", "subj.subjective"),
+            labels=("1", "0"),
+            encoding="latin-1",
+        ),
+    ),
     licence="no licence stated; its authors ask to be cited",
     citation=("Pang and Lee 2004, A sentimental education: Sentiment analysis using subjectivity"),
     note="SentEval's tokens, labels and order; letters with accents stand as M-CM-) and the like.",

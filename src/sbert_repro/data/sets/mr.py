@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_classes
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="mr",
@@ -14,7 +13,16 @@ RECORD = DataSet(
     text_columns=("text",),
     target_column="label",
     labels=("0", "1"),  # negative, positive
-    sources=bundled_classes("MR", ones="rt-polarity.pos", zeros="rt-polarity.neg"),
+    sources=(
+        senteval(
+            split="all",
+            format="lines",
+            part="MR",
+            subsets=("rt-polarity.pos", "rt-polarity.neg"),
+            labels=("1", "0"),
+            encoding="latin-1",
+        ),
+    ),
     licence="no licence stated; its authors ask to be cited",
     citation=(
         "Pang and Lee 2005, Seeing stars: Exploiting class relationships for sentiment "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.kor_nlu import korean_tsv
+from sbert_repro.data.schema import DataSet, kor_nlu
 
 _COLUMNS = {"premise": "sentence1", "hypothesis": "sentence2", "label": "gold_label"}
 
@@ -18,10 +17,10 @@ RECORD = DataSet(
     labels=("contradiction", "entailment", "neutral"),
     dropped_labels=("-", "-1"),
     sources=(
-        korean_tsv(
+        kor_nlu(
             "dev", "KorNLI/xnli.dev.ko.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
         ),
-        korean_tsv(
+        kor_nlu(
             "test", "KorNLI/xnli.test.ko.tsv", "85762e666278b144ecbabcbaca2106b013720f59", _COLUMNS
         ),
     ),

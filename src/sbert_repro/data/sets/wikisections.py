@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet, Source
+from sbert_repro.data.schema import DataSet, Source
 
 _COLUMNS = ("anchor", "positive", "negative")
 

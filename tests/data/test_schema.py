@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbert_repro.data.record import dataset, names, read
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset, names
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 # Section 2 of the notes on the paper's protocols.
 SIZES = {
@@ -110,7 +112,7 @@ def test_the_real_files_are_what_the_records_say(name: str, data_root: Path) -> 
         assert len(examples) == examples.rows_found
         assert (examples.target is None) == (record.kind == "triplets")
         assert examples.rows_expected == expected
-        assert (examples.notes == []) == (len(examples) == expected)
+        assert (sentences(examples.facts) == []) == (len(examples) == expected)
         assert set(examples.texts) == set(record.text_columns)
 
 
@@ -132,4 +134,4 @@ def test_a_part_of_nli_says_so(data_root: Path) -> None:
     limited = read(nli, data_root, "train", limit=20_000, allow_partial=True)
     assert len(limited) == 20_000
     said = r"NLI: 20,000 (pairs, [\d,]+ of them of the complete set's|of) 942,069.*"
-    assert [bool(re.fullmatch(said, note)) for note in limited.notes] == [True]
+    assert [bool(re.fullmatch(said, note)) for note in sentences(limited.facts)] == [True]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_classes
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="mpqa",
@@ -14,7 +13,16 @@ RECORD = DataSet(
     text_columns=("text",),
     target_column="label",
     labels=("0", "1"),  # negative, positive
-    sources=bundled_classes("MPQA", ones="mpqa.pos", zeros="mpqa.neg"),
+    sources=(
+        senteval(
+            split="all",
+            format="lines",
+            part="MPQA",
+            subsets=("mpqa.pos", "mpqa.neg"),
+            labels=("1", "0"),
+            encoding="latin-1",
+        ),
+    ),
     licence="see the terms of the MPQA opinion corpus, mpqa.cs.pitt.edu",
     citation=(
         "Wiebe, Wilson and Cardie 2005, Annotating expressions of opinions and emotions in language"

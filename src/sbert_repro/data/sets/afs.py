@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet, Source
+from sbert_repro.data.schema import DataSet, Source
 
 TOPICS = {"DP": "death penalty", "GC": "gun control", "GM": "gay marriage"}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_tsv
+from sbert_repro.data.schema import DataSet, senteval
 
 _COLUMNS = {
     "sentence1": "sentence_A",
@@ -22,9 +21,9 @@ RECORD = DataSet(
     target_column="score",
     score_range=(1.0, 5.0),
     sources=(
-        bundled_tsv("train", "SICK/SICK_train.txt", _COLUMNS),
-        bundled_tsv("dev", "SICK/SICK_trial.txt", _COLUMNS),
-        bundled_tsv("test", "SICK/SICK_test_annotated.txt", _COLUMNS),
+        senteval(split="train", format="tsv", part="SICK/SICK_train.txt", columns=_COLUMNS),
+        senteval(split="dev", format="tsv", part="SICK/SICK_trial.txt", columns=_COLUMNS),
+        senteval(split="test", format="tsv", part="SICK/SICK_test_annotated.txt", columns=_COLUMNS),
     ),
     licence="CC BY-NC-SA 3.0",
     citation=(

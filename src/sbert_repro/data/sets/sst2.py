@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_lines
-
-_LINE = r"(?P<text>.*)\t(?P<label>[01])\s*"
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sst2",
@@ -17,7 +14,12 @@ RECORD = DataSet(
     target_column="label",
     labels=("0", "1"),  # negative, positive
     sources=tuple(
-        bundled_lines(split, f"SST/binary/sentiment-{split}", _LINE)
+        senteval(
+            split=split,
+            format="lines",
+            part=f"SST/binary/sentiment-{split}",
+            pattern=r"(?P<text>.*)\t(?P<label>[01])\s*",
+        )
         for split in ("train", "dev", "test")
     ),
     licence="no licence stated; its authors ask to be cited",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_lines
-
-_LINE = r"(?P<label>[A-Z]+):(?P<fine_label>\S+) (?P<text>.*)"
-_FILES = {"train": "TREC/train_5500.label", "test": "TREC/TREC_10.label"}
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="trec",
@@ -21,9 +17,14 @@ RECORD = DataSet(
     # effect: table 5
     labels=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
     sources=tuple(
-        # One question holds a byte that is no UTF-8; SentEval reads Latin-1.
-        bundled_lines(split, part, _LINE, encoding="latin-1")
-        for split, part in _FILES.items()
+        senteval(
+            split=split,
+            format="lines",
+            part=part,
+            pattern=r"(?P<label>[A-Z]+):(?P<fine_label>\S+) (?P<text>.*)",
+            encoding="latin-1",  # as SentEval reads it: one question holds a byte that is not UTF-8
+        )
+        for split, part in (("train", "TREC/train_5500.label"), ("test", "TREC/TREC_10.label"))
     ),
     licence="no licence stated; its authors ask to be cited",
     citation="Li and Roth 2002, Learning question classifiers",

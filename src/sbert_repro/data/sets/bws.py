@@ -6,7 +6,7 @@ arguments) and can be had; its scores come from best-worst scaling, not from AFS
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet, Source
+from sbert_repro.data.schema import DataSet, Source
 
 RECORD = DataSet(
     name="bws",

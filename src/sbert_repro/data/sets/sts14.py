@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_sts
-
-_SUBSETS = ("deft-forum", "deft-news", "headlines", "images", "OnWN", "tweet-news")
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sts14",
@@ -17,7 +14,14 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     subset_column="subset",
-    sources=bundled_sts(14, _SUBSETS),
+    sources=(
+        senteval(
+            split="test",
+            format="sts_folder",
+            part="STS/STS14-en-test",
+            subsets=("deft-forum", "deft-news", "headlines", "images", "OnWN", "tweet-news"),
+        ),
+    ),
     licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
     citation="Agirre et al. 2014, SemEval-2014 Task 10: Multilingual Semantic Textual Similarity",
     note="All six English parts.",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from sbert_repro.data.description import DataSet
-from sbert_repro.data.senteval import bundled_sts
-
-_SUBSETS = ("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews")
+from sbert_repro.data.schema import DataSet, senteval
 
 RECORD = DataSet(
     name="sts12",
@@ -17,7 +14,14 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     subset_column="subset",
-    sources=bundled_sts(12, _SUBSETS),
+    sources=(
+        senteval(
+            split="test",
+            format="sts_folder",
+            part="STS/STS12-en-test",
+            subsets=("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews"),
+        ),
+    ),
     licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
     citation="Agirre et al. 2012, SemEval-2012 Task 6: A Pilot on Semantic Textual Similarity",
     note="All five parts; some copies lack MSRvid and are not Table 1's STS12.",
