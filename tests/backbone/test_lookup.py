@@ -1,6 +1,7 @@
 """Where a model is looked for, and what is said when it is not there."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,6 +127,35 @@ def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, mon
     monkeypatch.setattr("sbert_repro.data.download._found_away", [])
     with pytest.raises(UserError, match=r"ConnectionError.*hf download some/model$"):
         find_model("some/model", root)
+    assert len(asked) == 3
+
+
+def test_a_hub_that_comes_back_is_asked_again_and_one_that_says_no_is_not(monkeypatch, tmp_path):
+    class Refused(Exception):
+        response = SimpleNamespace(status_code=404)
+
+    whole = model_folder(tmp_path / "whole")
+    asked, answers = [], [ConnectionError("away"), str(whole), Refused("no such model")]
+
+    def snapshot_download(*, local_files_only, **_):
+        if local_files_only:
+            raise FileNotFoundError("not cached")
+        asked.append(answers.pop(0))
+        if isinstance(asked[-1], Exception):
+            raise asked[-1]
+        return asked[-1]
+
+    class Here:
+        head = staticmethod(lambda url, timeout: None)
+
+    monkeypatch.setattr("huggingface_hub.get_session", Here)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("sbert_repro.data.download._found_away", [])
+    assert find_model("some/model") == whole
+    assert len(asked) == 2
+    with pytest.raises(UserError, match="not from the Hub"):
+        find_model("some/model")
     assert len(asked) == 3
 
 

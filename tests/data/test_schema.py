@@ -1,100 +1,35 @@
-"""What is known of each data set, and reading the real ones."""
+"""Finding records, scaling scores, and the folds and topics of a set in one piece."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import fields
-from pathlib import Path
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sbert_repro.data.read import read
-from sbert_repro.data.schema import dataset, names
+from sbert_repro.data.schema import (
+    FOLDS,
+    dataset,
+    fold_of,
+    names,
+    parse_part,
+    part_names,
+    part_rows,
+    spelled,
+)
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
 
-# Section 2 of the notes on the paper's protocols.
-SIZES = {
-    "nli": (942_069, 19_657, 19_656),
-    "stsb": (5_749, 1_500, 1_379),
-    "sickr": (4_500, 500, 4_927),
-    "sts12": (3_108,),
-    "sts13": (1_500,),
-    "sts14": (3_750,),
-    "sts15": (3_000,),
-    "sts16": (1_186,),
-}
-SUBSETS = {
-    "sts12": {"MSRpar": 750, "MSRvid": 750, "SMTeuroparl": 459},
-    "sts13": {"FNWN": 189, "headlines": 750, "OnWN": 561},
-}
+TOPICS = st.lists(st.sampled_from(["DP", "GC", "Gun control"]), min_size=1, max_size=80)
 
 
-def test_the_folder_holds_the_papers_data_sets() -> None:
-    assert set(SIZES) <= set(names())
-    assert not {"record", "tokens", "download", "__init__"} & set(names())
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_record_is_filled_in(name: str) -> None:
-    record = dataset(name)
-    assert record.name == name
-    some_have = (
-        "target_column score_range labels dropped_labels subset_column topics round_number "
-        "source_column corpora"
-    )
-    for field in fields(record):
-        if field.name not in some_have.split():
-            assert getattr(record, field.name), field.name
-    assert len(record.licence) > 5
-    assert any(year in record.citation for year in map(str, range(2000, 2030)))
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_record_says_what_its_target_may_be(name: str) -> None:
-    record = dataset(name)
-    assert (record.score_range is not None) == (record.kind == "scored_pairs")
-    assert (record.labels is not None) == record.kind.startswith("labelled")
-    assert (record.target_column is None) == (record.kind == "triplets")
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_split_has_sources_that_give_its_columns(name: str) -> None:
-    record = dataset(name)
-    assert {source.split for source in record.sources} == set(record.splits)
-    for source in record.sources:
-        given = {*source.columns, *source.constants}
-        if source.format == "sts_folder":
-            given |= {"subset", "sentence1", "sentence2", "score"}
-            assert source.subsets
-        if source.format == "lines":
-            given |= {*re.compile(source.pattern).groupindex, *(["label"] if source.labels else [])}
-        assert set(record.columns) <= given
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_source_is_pinned(name: str) -> None:
-    for source in dataset(name).sources:
-        pinned = source.revision is not None or source.sha256 is not None
-        assert pinned or source.format == "by_hand", f"{source.place} may change under us"
-        if source.revision is not None:
-            assert len(source.revision) == 40
-            assert set(source.revision) <= set("0123456789abcdef")
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_sizes_are_the_papers(name: str) -> None:
-    assert tuple(dataset(name).splits.values()) == SIZES[name]
-
-
-def test_labels_have_the_authors_class_ids() -> None:
-    assert dataset("nli").labels == ("contradiction", "entailment", "neutral")
+def columns(count: int) -> list[list[str]]:
+    return [[f"one {row}" for row in range(count)], [f"two {row}" for row in range(count)]]
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no data set 'sts17'.*sts12.*stsb"):
         dataset("sts17")
+    assert "__init__" not in names()
 
 
 def test_scores_are_scaled_to_the_range_of_cosine() -> None:
@@ -102,36 +37,56 @@ def test_scores_are_scaled_to_the_range_of_cosine() -> None:
     assert dataset("sickr").scaled(np.array([1.0, 5.0])).tolist() == [0.0, 1.0]
 
 
-@pytest.mark.parametrize("name", names())
-def test_the_real_files_are_what_the_records_say(name: str, data_root: Path) -> None:
-    record = dataset(name)
-    if not (data_root / name).is_dir():
-        pytest.skip(f"no {name} in {data_root}")
-    for split, expected in record.splits.items():
-        examples = read(record, data_root, split, allow_partial=name == "nli")
-        assert len(examples) == examples.rows_found
-        assert (examples.target is None) == (record.kind == "triplets")
-        assert examples.rows_expected == expected
-        assert (sentences(examples.facts) == []) == (len(examples) == expected)
-        assert set(examples.texts) == set(record.text_columns)
+@given(TOPICS)
+def test_every_row_is_tested_once_and_trained_on_nine_times(topics):
+    array, texts = np.array(topics), columns(len(topics))
+    tested, trained = np.zeros(len(topics), int), np.zeros(len(topics), int)
+    for fold in range(FOLDS):
+        tested[part_rows(parse_part(f"test_fold_{fold}"), array, texts)] += 1
+        trained[part_rows(parse_part(f"train_fold_{fold}"), array, texts)] += 1
+    assert (tested == 1).all() and (trained == FOLDS - 1).all()
 
 
-@pytest.mark.parametrize("name", SUBSETS)
-def test_the_real_years_have_their_parts(name: str, data_root: Path) -> None:
-    subset = read(dataset(name), data_root, "test").subset
-    assert subset is not None
-    found = dict(zip(*np.unique(subset, return_counts=True), strict=True))
-    assert {part: found[part] for part in SUBSETS[name]} == SUBSETS[name]
-    assert set(found) == set(dataset(name).sources[0].subsets)
+@given(TOPICS)
+def test_folds_are_of_one_size_and_hold_their_share_of_each_topic(topics):
+    folds = fold_of(np.array(topics), columns(len(topics)))
+    for rows in (slice(None), *(np.array(topics) == topic for topic in set(topics))):
+        sizes = np.bincount(folds[rows], minlength=FOLDS)
+        assert sizes.max() - sizes.min() <= 1
 
 
-def test_a_part_of_nli_says_so(data_root: Path) -> None:
-    nli = dataset("nli")
-    if len(read(nli, data_root, "train", allow_partial=True)) == nli.splits["train"]:
-        pytest.skip("NLI is complete here")
-    with pytest.raises(UserError, match=r"of 942,069 pairs of NLI.*data\.allow_partial=true"):
-        read(nli, data_root, "train")
-    limited = read(nli, data_root, "train", limit=20_000, allow_partial=True)
-    assert len(limited) == 20_000
-    said = r"NLI: 20,000 (pairs, [\d,]+ of them of the complete set's|of) 942,069.*"
-    assert [bool(re.fullmatch(said, note)) for note in sentences(limited.facts)] == [True]
+@given(TOPICS, st.randoms())
+def test_folds_do_not_depend_on_the_order_of_the_rows(topics, random):
+    texts = columns(len(topics))
+    order = list(range(len(topics)))
+    random.shuffle(order)
+    shuffled = fold_of(np.array(topics)[order], [[column[i] for i in order] for column in texts])
+    np.testing.assert_array_equal(shuffled, fold_of(np.array(topics), texts)[order])
+
+
+def test_folds_stay_what_they_are():
+    # Records in a ledger rest on them: when this changes, FOLDS_VERSION must.
+    pinned = [0, 1, 4, 5, 2, 3, 6, 7, 1, 8, 9, 0]
+    assert fold_of(np.array(["a"] * 6 + ["b"] * 6), columns(12)).tolist() == pinned
+
+
+@given(TOPICS)
+def test_a_topic_is_tested_on_what_the_others_do_not_hold(topics):
+    array, texts = np.array(topics), columns(len(topics))
+    for topic in topics:
+        test, train = (
+            part_rows(parse_part(f"{side}_topic_{spelled(topic)}"), array, texts)
+            for side in ("test", "train")
+        )
+        assert set(array[test]) == {topic} and topic not in set(array[train])
+        assert len(test) + len(train) == len(topics)
+
+
+@pytest.mark.parametrize("name", ["all", "test", "train_fold_10", "dev_fold_1", "test_fold_x"])
+def test_other_names_are_names_of_files(name):
+    assert parse_part(name) is None
+
+
+def test_topics_are_spelled_for_the_command_line():
+    assert part_names(["DP", "Gun control"])["topics"] == ("topic_dp", "topic_gun_control")
+    assert len(part_names([])["folds"]) == FOLDS

@@ -96,7 +96,7 @@ def test_through_the_one_path_of_evaluation(tmp_path, monkeypatch):
     folder.mkdir()
     columns = {"anchor": ["0 0"] * 2, "positive": ["1 1"] * 2, "negative": ["2 2", "0.5 0"]}
     pq.write_table(pa.table(columns), folder / "test.parquet")
-    with pytest.raises(UserError, match="holds 2 of 3 triplets"):
+    with pytest.raises(UserError, match="2 of 3 triplets"):
         evaluate(Points(), "wikisections", tmp_path)
     found = evaluate(Points(), "wikisections", tmp_path, allow_partial=True)["wikisections"]
     assert found["accuracy"] == 50.0

@@ -201,7 +201,10 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
     ("options", "said"),
     [
         (["encoder.path=/nowhere"], "model /nowhere"),
-        (["paths.data=/nowhere"], "there is no /nowhere/nli/train.parquet"),
+        (
+            ["paths.data=/nowhere"],
+            "/nowhere/nli/train.parquet: no data set nli/train on this machine",
+        ),
         (["loss=triplet", "data=stsb"], "loss=triplet needs triplets"),
     ],
 )
