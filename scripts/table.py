@@ -19,10 +19,7 @@ from sbert_repro.redaction import log_masked
 from sbert_repro.usage import HELP, usage
 
 if TYPE_CHECKING:
-    from sbert_repro.tables.launch import Launcher
-    from sbert_repro.tables.plan import Plan
     from sbert_repro.tables.spec import Table
-    from sbert_repro.tables.subject import Work
 
 FAILED = 1
 ALL = "all"
@@ -55,19 +52,17 @@ def arguments(words: list[str]) -> tuple[dict[str, str], list[str], bool]:
         name, sign, value = word.partition("=")
         if name in own and sign:
             own[name] = value
-        elif word != "--dry-run":
-            if word in HELP:
-                continue
+        elif word != "--dry-run" and word not in HELP:
             if word.startswith("-") or not sign:
                 raise UserError(
-                    f"{word}: no such option; there are name=value, --dry-run and --help"
+                    "no such option; there are name=value, --dry-run and --help", where=word
                 )
             changes.append(word)
     return own, changes, "--dry-run" in words
 
 
-def jobs(word: str, table: Table | None) -> int:
-    """How many models are made at a time.
+def jobs_at_a_time(word: str, table: Table | None) -> int:
+    """Read how many models are made at a time.
 
     Args:
         word: As typed.
@@ -80,17 +75,20 @@ def jobs(word: str, table: Table | None) -> int:
         UserError: That is no such number, or the table's rows are timed.
     """
     if not word.isdecimal() or int(word) < 1:
-        raise UserError(f"jobs={word}: expected a whole number of models at a time, 1 or more")
+        raise UserError(
+            "expected a whole number of models at a time, 1 or more", where=f"jobs={word}"
+        )
     if table is not None and table.timed and int(word) > 1:
         raise UserError(
-            f"jobs={word}: table {table.name} is timed, and what runs beside would be in its "
-            "times; leave jobs out"
+            f"table {table.name} is timed, and what runs beside would be in its times; leave jobs "
+            "out",
+            where=f"jobs={word}",
         )
     return int(word)
 
 
 def console() -> Console:
-    """The screen, or room enough for a table where the output goes to a file."""
+    """Return the screen, or room enough for a table where the output goes to a file."""
     return Console() if sys.stdout.isatty() else Console(width=_PAGE)
 
 
@@ -132,13 +130,13 @@ def show_usage(own: dict[str, str], changes: list[str]) -> None:
         changes: Words that change options, which are shown changed.
     """
     from sbert_repro.evaluation.speed import record
-    from sbert_repro.tables import request, spec
+    from sbert_repro.tables import plan, spec
 
     if own["table"] in spec.existing() and spec.load(own["table"]).timed:
         config = record.composed(own["profile"], changes)
     else:
-        config = request.check(request.Request(own["profile"], tuple(changes)))
-    without = (*request.OF_ROWS, "seed", "prepare", "profile.name", "output")
+        config = plan.check(plan.Request(own["profile"], tuple(changes)))
+    without = (*plan.OF_ROWS, "seed", "prepare", "profile.name", "output")
     print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
 
 
@@ -155,60 +153,75 @@ def main() -> None:
     from sbert_repro.tables import launch, spec
 
     if own["table"] == ALL and not dry:
-        raise UserError("table=all: for --dry-run only; `make reproduce-all` makes all tables")
+        raise UserError(
+            "for --dry-run only; `make reproduce-all` makes all tables", where=f"table={ALL}"
+        )
     table = None if own["table"] == ALL else spec.load(own["table"])
-    start = launch.launcher(own["launcher"], jobs(own["jobs"], table))
+    launch.launcher(own["launcher"])
+    count = jobs_at_a_time(own["jobs"], table)
     if table is not None and table.timed:
         timed(table, own["profile"], changes, dry)
+    elif table is None or dry:
+        show_plan(table, own["profile"], changes)
     else:
-        planned(table, own["profile"], changes, None if dry else start)
+        reproduce(table, own["profile"], changes, own["launcher"], count)
 
 
-def planned(table: Table | None, profile: str, changes: list[str], start: Launcher | None) -> None:
-    """Plan a table, and work through it.
+def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
+    """Show what is done and what is left, and do nothing.
 
     Args:
-        table: The table; None: all tables, only to be shown.
+        table: The table; None: all tables.
         profile: Name of the profile.
         changes: Options of train.py.
-        start: Works through the plan; None: only show it.
     """
     from sbert_repro.composition import prepare
-    from sbert_repro.tables import all_tables, cost, dry_run, launch, plan, request
+    from sbert_repro.tables import launch, plan, render, training_speed
 
-    asked = request.Request(profile, tuple(changes))
-    base = request.check(asked)
+    request = plan.Request(profile, tuple(changes))
+    base = plan.check(request)
     prepare(base)
-    work = launch.Here(base)
-    if table is None:
-        print("\n".join(all_tables.shown(asked, base, work, work.records())))
+    work = launch.LedgerWork(base)
+    records = work.records()
+    if table is not None:
+        made = plan.make(table, request, base, work)
+        console().print(render.dry_run(made, plan.cost_of(made, records)))
         return
-    made = plan.make(table, asked, base, work)
-    if start is None:
-        console().print(dry_run.shown(made, cost.estimate(made, work.records())))
-    else:
-        done(made, start, work)
+    total = plan.all_tables(request, base, work, records)
+    trainings, new = plan.cost_of_trainings(total.stages.values(), records)
+    lines = render.all_tables(total, trainings, profile)
+    print("\n".join([*lines, *training_speed.lines(new, Path(base.paths.results), profile)]))
 
 
-def done(made: Plan, start: Launcher, work: Work) -> None:
-    """Work through a plan and write the table; status 1 when a row failed.
+def reproduce(table: Table, profile: str, changes: list[str], launcher: str, count: int) -> None:
+    """Do what is missing of a table, and write it; status 1 when a row failed.
 
     Args:
-        made: The plan.
-        start: Works through it.
-        work: Training and evaluation.
+        table: The table.
+        profile: Name of the profile.
+        changes: Options of train.py.
+        launcher: The word of one.
+        count: How many models at a time.
     """
-    from sbert_repro.tables import launch, one_by_one, render, screen
-    from sbert_repro.tables.assemble import sheet
+    from sbert_repro.composition import prepare
+    from sbert_repro.tables import launch, plan, render
 
-    folder = Path(made.base.paths.results) / made.request.profile
-    found = start(made, work, lambda so_far: render.write(sheet(made, so_far), folder))
-    finished = sheet(made, found)
-    console().print(screen.on_screen(finished))
-    sys.stdout.write(f"written: {folder / f'table_{made.table.name}.md'}\n")
-    if one_by_one.left(made):
+    request = plan.Request(profile, tuple(changes))
+    base = plan.check(request)
+    prepare(base)
+    work = launch.LedgerWork(base)
+    chosen = launch.launcher(launcher)(work, count, base)
+    made = plan.make(table, request, base, work)
+    folder = Path(base.paths.results) / profile
+    results = launch.carry_out(
+        made, chosen, lambda so_far: render.write(render.sheet(made, so_far), folder)
+    )
+    finished = render.sheet(made, results)
+    console().print(render.on_screen(finished))
+    sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
+    if made.left:
         launch.track(made, render.as_csv(finished))
-    if any(outcome.failed for outcome in found.values()):
+    if any(result.failed for result in results.values()):
         raise SystemExit(FAILED)
 
 

@@ -5,7 +5,7 @@ import pytest
 import sbert_repro.export  # noqa: F401 - its options are known once it is imported
 from sbert_repro.composition import compose
 from sbert_repro.errors import UserError
-from sbert_repro.tables.request import Request, check
+from sbert_repro.tables.plan import Request, check
 from sbert_repro.typed_options import refuse_ignored
 
 

@@ -134,6 +134,7 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
         f"{f['title']}: {f['count']:,} {f['unit']} cut to {f['length']} word pieces"
     ),
     "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",
+    "parts": lambda f: f"{f['run']} of {f['all']} {f['unit']}",
     "devices": lambda f: f"trained by {f['count']} processes, each with its own dropout",
     "unknown_weights": _weights,
     "unknown_file": lambda f: f"{f['file']}: sha256 {f['sha256']}, compared with none",

@@ -14,7 +14,7 @@ from sbert_repro.composition import stage_overrides
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import part_names
 from sbert_repro.errors import UserError
-from sbert_repro.tables import plan, request, spec
+from sbert_repro.tables import plan, spec
 
 
 @functools.cache
@@ -29,8 +29,7 @@ def compose(overrides, config_name="train"):
 
 @pytest.fixture(autouse=True)
 def _compose_once(monkeypatch):
-    for module in (plan, request):
-        monkeypatch.setattr(module, "compose", compose)
+    monkeypatch.setattr(plan, "compose", compose)
 
 
 SMALL = {
@@ -219,7 +218,7 @@ def planned(small, work):
     """A function that plans the small table in a profile."""
 
     def make(profile="paper", changes=(), table=small):
-        asked = request.Request(profile, tuple(changes))
-        return plan.make(table, asked, request.check(asked), work)
+        request = plan.Request(profile, tuple(changes))
+        return plan.make(table, request, plan.check(request), work)
 
     return make

@@ -1,13 +1,11 @@
 """Hours from a measured speed: what was measured is reckoned with, the rest is counted apart."""
 
-import dataclasses
 import json
 
 import pytest
 
-from sbert_repro.tables import all_tables, request, training_speed
-from sbert_repro.tables.plan import compose
-from sbert_repro.tables.subject import Stage
+from sbert_repro.tables import training_speed
+from sbert_repro.tables.plan import Stage, compose
 
 MEASURED = {
     "model": "google-bert/bert-base-uncased",
@@ -123,38 +121,3 @@ def test_each_machine_has_its_own_line_and_none_stands_for_another(tmp_path):
     first, second = training_speed.lines([stage()], tmp_path, "paper")
     assert f"{942_069 / 100 / 3600:.1f} h" in first and WHERE in first
     assert f"{942_069 / 1000 / 3600:.1f} h" in second and "Other CPU" in second
-
-
-def test_over_all_tables_a_shared_training_counts_once(
-    tmp_path, monkeypatch, table_of, small, work
-):
-    measure(tmp_path)
-    monkeypatch.setattr(all_tables.spec, "existing", lambda: ["1", "2", "7"])
-    tables = {"1": small, "2": small, "7": dataclasses.replace(small, timed=True)}
-    monkeypatch.setattr(all_tables.spec, "load", tables.__getitem__)
-    asked = request.Request("paper", (f"paths.results={tmp_path}",))
-    lines = all_tables.shown(asked, request.check(asked), work, work.records())
-    assert lines[:4] == [
-        "Table 1: 9 trainings, 22 scores, 2 of both blocked.",
-        "Table 2: 9 trainings (9 of them shared with tables above), 22 scores, 2 of both blocked.",
-        "Table 7: timed, nothing is trained.",
-        "All tables, profile paper: 9 trainings, 0 of them blocked, and 22 scores; what tables "
-        "share counts once.",
-    ]
-    # 3 seeds of BERT-base on NLI, then on STSb; the large ones apart.
-    hours = 3 * (942_069 + 4 * 5_749) / 100 / 3600
-    assert lines[4].startswith(f"6 of 9 trainings: about {hours:.1f} h")
-    assert "not estimated: 3 of bert-large-uncased" in lines[4]
-    assert len(lines) == 5
-
-
-def test_what_the_ledger_knows_is_not_estimated_from_a_speed(tmp_path, planned, work):
-    measure(tmp_path)
-    first = planned().subjects[1]
-    work.train(first.config, first.overrides)
-    stages = [s for subject in planned().subjects for s in subject.stages if s.record is None]
-    base = request.check(request.Request("paper", (f"paths.results={tmp_path}",)))
-    distinct = list({s.identity: s for s in stages}.values())
-    measured, reckoned = all_tables.hours(distinct, work.records(), base, "paper")
-    assert measured.startswith("Training, where the like is in the ledger: About 4 min (0.07 h)")
-    assert reckoned.startswith("3 of 6 trainings: about 0.2 h"), "NLI's others are in the ledger"

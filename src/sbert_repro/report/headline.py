@@ -12,7 +12,7 @@ from typing import Any
 
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
-from sbert_repro.tables.remarks import machine, timed_banner
+from sbert_repro.tables.render import machine, timed_banner
 from sbert_repro.tables.timed import as_json
 
 PAPER = {"cross-encoder": 65 * 3600.0, "encode": 5.0, "search": 0.01}
@@ -119,7 +119,7 @@ def as_markdown(record: Mapping[str, Any], banner: str, command: str) -> str:
     lines = [
         f"# The most similar pair of {found['n']:,} sentences",
         "",
-        timed_banner(banner, dict(record), timed),
+        f"> **{timed_banner(banner, dict(record), timed)}**",
         "",
         *_figures(found, pairs),
         "",

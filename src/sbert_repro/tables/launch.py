@@ -1,33 +1,64 @@
-"""Doing the work of a plan: what is missing is trained and scored, a failure stops only its row.
+"""Jobs carried out, in this process or in several; a failure stops only its row.
 
-The only file of this folder that calls training and evaluation.
+The only file of this folder that calls training and evaluation. A launcher has one method,
+`run(jobs, finished)`; `LAUNCHERS` names those that the command line can choose.
+
+A job gets the numbers that it would get alone: what is drawn at random starts from its seed, and
+the processes share nothing but the ledger, the caches and, on a GPU, its memory. On a CPU the
+number of threads is part of the arithmetic, since sums are cut among them: the demo's model after
+60 steps with 1 and with 2 threads differed in half of its weights, by 1.5e-4 at most, in the eighth
+digit of its loss, and not in its Spearman correlations. Each process gets an equal share of the
+cores; with `OMP_NUM_THREADS` set it gets that many threads under any JOBS=, and the weights of a
+run are the same to the bit. All processes take the first GPU that they see; none of this has been
+measured on a GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import gc
+import io
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
-from sbert_repro.redaction import masked
-from sbert_repro.tables.assemble import Done
-from sbert_repro.tables.one_by_one import local
-from sbert_repro.tables.plan import Plan
-from sbert_repro.tables.side_by_side import SideBySide
-from sbert_repro.tables.subject import Record, Work
+from sbert_repro.provenance import provenance
+from sbert_repro.redaction import log_masked, masked
+from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results
 
-Launcher = Callable[[Plan, Work, Callable[[Done], object]], Done]
+PATIENCE = 120.0
+"""Seconds that a training has to save its checkpoint after SIGTERM, before it is killed."""
+_THREADS = "OMP_NUM_THREADS"
+_TERMINATED = 143
+_TRIES = 2
+"""How often a job is begun whose process is killed."""
+_log = logging.getLogger(__name__)
 
 
-class Here:
-    """Training and evaluation in this process, through the ledger below `paths.results`.
+# What training and evaluation are asked for
+
+
+class LedgerWork:
+    """Training and evaluation through the ledger below `paths.results`.
 
     Args:
         config: Composed options; `paths` are read.
@@ -37,20 +68,15 @@ class Here:
         self.ledger = Ledger(Path(config.paths.results) / "runs")
 
     def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-        """What the key of a training run is made of."""
+        """Return what the key of a training run is made of."""
         from sbert_repro.training.run import settings_of
 
         return settings_of(config, list(overrides))
 
     def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
-        """The folds or topics that are there."""
-        data = config.data
-        whole = read(
-            dataset(data.name),
-            Path(config.paths.data),
-            WHOLE,
-            allow_partial=bool(data.allow_partial),
-        )
+        """Return the folds or topics that are there."""
+        data, root = config.data, Path(config.paths.data)
+        whole = read(dataset(data.name), root, WHOLE, allow_partial=bool(data.allow_partial))
         topics = [] if whole.subset is None else dict.fromkeys(whole.subset.tolist())
         return part_names(list(topics))[protocol]
 
@@ -62,7 +88,7 @@ class Here:
             (data.dev, data.dev_split, data.dev_limit),
         ):
             if name is not None:
-                _check_rows(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
+                _read(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
 
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Read the pairs of the tasks."""
@@ -73,10 +99,10 @@ class Here:
         refuse_seen(config, resolve(list(tasks), root))
         for task in resolve(list(tasks), root):
             for split in task.splits:
-                _check_rows(task.dataset, root, split, None, partial)
+                _read(task.dataset, root, split, None, partial)
 
     def trained(self, key: str) -> Record | None:
-        """The record of a run; one that diverged is refused, which says so in its cells."""
+        """Return the record of a run; a UserError says that it diverged."""
         from sbert_repro.training.divergence import refuse
 
         record = self.ledger.get(key)
@@ -85,12 +111,12 @@ class Here:
         return record
 
     def records(self) -> list[Record]:
-        """All records there are."""
+        """Return all records there are."""
         found = (self.ledger.get(key) for key in self.ledger.keys())
         return [record for record in found if record is not None]
 
     def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
-        """Train, or find in the ledger."""
+        """Train, or find the run in the ledger."""
         from sbert_repro.training.run import train
 
         return train(config, list(overrides))
@@ -98,53 +124,405 @@ class Here:
     def scored(
         self, config: DictConfig, run: str | None, tasks: Sequence[str]
     ) -> dict[str, Record | None]:
-        """Scores that are in the ledger."""
+        """Return the scores that are in the ledger."""
         from sbert_repro.evaluation.run import scored
 
         return scored(config, run, list(tasks))
 
     def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
-        """Score, or find in the ledger."""
+        """Score, or find the scores in the ledger."""
         from sbert_repro.evaluation.run import score
 
         return score(config, run, list(tasks))
 
 
+def _read(name: str, root: Path, split: str, limit: int | None, partial: bool) -> None:
+    if error := _refusal(name, root, split, limit, partial):
+        raise error
+
+
 @functools.cache
-def _refusal(name: str, root: Path, split: str, limit: int | None, partial: bool) -> str:
-    """What is wrong with rows, "" when nothing is; many models of a table read the same ones."""
+def _refusal(
+    name: str, root: Path, split: str, limit: int | None, partial: bool
+) -> UserError | None:
+    """Return what is wrong with some rows; many jobs of a table read the same ones."""
     try:
         read(dataset(name), root, split, limit=limit, allow_partial=partial)
     except UserError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
-def _check_rows(name: str, root: Path, split: str, limit: int | None, partial: bool) -> None:
-    if refusal := _refusal(name, root, split, limit, partial):
-        raise UserError(refusal)
+class Carries(Protocol):
+    """The part of `Work` that takes long."""
+
+    def trained(self, key: str) -> Record | None:
+        """Return the record of a finished training run; a UserError says that it diverged."""
+
+    def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
+        """Train, or find the run in the ledger."""
+
+    def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
+        """Score a model: that of a run, or the encoder that the options name."""
 
 
-LAUNCHERS = {"local": local}
+# Jobs
 
 
-def launcher(name: str, jobs: int = 1) -> Launcher:
-    """The way to work through a plan that has this name.
+class Launcher(Protocol):
+    """Carries out jobs somewhere."""
+
+    def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
+        """Carry out jobs.
+
+        Args:
+            jobs: In the order in which they should begin.
+            finished: Called in this process with the result of each job as it ends.
+        """
+
+
+def carry_out(plan: Plan, launcher: Launcher, show: Callable[[Results], object]) -> Results:
+    """Do what is left of a plan.
 
     Args:
-        name: The word on the command line.
-        jobs: How many models at a time; more than one each have a process of their own.
+        plan: The plan.
+        launcher: Who does it.
+        show: Called with all results so far, at the start and after each row that had something to
+            do, so that an interrupted table can be read.
 
     Returns:
-        Such as `local`.
+        The result of every job.
+    """
+    results, todo = plan.known, plan.left
+    rows = Counter(job.row.name for job in todo)
+    show(results)
+
+    def finished(job: Job, result: Result) -> None:
+        results[job.number] = result
+        said = result.reason.found if result.reason else "done"
+        done = sum(other.number in results for other in todo)
+        _log.info("%s: %s; %d of %d", job.title, said, done, len(todo))
+        rows[job.row.name] -= 1
+        if not rows[job.row.name]:
+            show(results)
+
+    launcher.run(todo, finished)
+    return results
+
+
+def execute(job: Job, work: Carries, at_once: int = 1) -> Result:
+    """Train and score one model; whatever goes wrong becomes the reason in its cells.
+
+    Args:
+        job: The model.
+        work: Training and evaluation.
+        at_once: How many jobs there are at a time; no bars are shown beside others.
+
+    Returns:
+        Scores, or the reason why there are none.
+    """
+    trained: list[Record] = []
+    run = ""
+    try:
+        for stage in job.stages:
+            run = str(stage.key)
+            config = stage.config if at_once == 1 else _without_bars(stage.config)
+            trained.append(work.train(config, stage.overrides))
+        run = ""
+        assert job.config is not None, "a job without options has a reason"
+        config = job.config if at_once == 1 else _without_bars(job.config)
+        model = trained[-1]["key"] if trained else None
+        return Result(work.score(config, model, job.tasks), tuple(trained))
+    except Exception as raised:
+        error = _out_of_memory(at_once) if _is_memory(raised) else raised
+        reason = Reason.of(error, at_work=True)
+        unexpected = not isinstance(raised, UserError)
+        _log.error("%s: %s", job.row.name, reason.advice, exc_info=unexpected)
+        return Result(reason=reason, failed_run=run)
+
+
+def _out_of_memory(at_once: int) -> UserError:
+    if at_once == 1:
+        return UserError("out of memory", code="out_of_memory")
+    found = f"out of memory with {at_once} models at a time; JOBS={at_once - 1} or fewer takes less"
+    return UserError(found, code="out_of_memory")
+
+
+def _is_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
+    )
+
+
+class InProcess:
+    """Carries out jobs in this process, one after the other.
+
+    Args:
+        work: Training and evaluation.
+    """
+
+    def __init__(self, work: Carries) -> None:
+        self.work = work
+
+    def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
+        """Carry out jobs; see `Launcher`."""
+        failed: dict[str, Result] = {}
+        for job in jobs:
+            result = _failed_before(job, failed)
+            if result is None:
+                _log.info("%s", job.title)
+                result = execute(job, self.work)
+                failed[result.failed_run] = result
+            finished(job, result)
+
+
+def _failed_before(job: Job, failed: dict[str, Result]) -> Result | None:
+    """Return what became of a run of the job that failed for another one."""
+    return next((failed[str(s.key)] for s in job.stages if str(s.key) in failed), None)
+
+
+# Processes
+
+
+class Processes:
+    """Carries out jobs in several processes at a time.
+
+    Each process is a pool of its own, so that one that is killed ends no other, and it is known
+    which job it had.
+
+    Args:
+        work: Training and evaluation; it is sent to the processes.
+        count: How many jobs at a time.
+    """
+
+    def __init__(self, work: Carries, count: int) -> None:
+        self.work, self.count = work, count
+
+    def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
+        """Carry out jobs; see `Launcher`.
+
+        Jobs that share a missing run, or score one model, wait for one another. A job whose process
+        is killed is tried once more. Ctrl-C and SIGTERM end the processes after they have saved
+        their checkpoints, and so does the death of this one.
+        """
+        waiting, tries = list(jobs), Counter[int]()
+        failed: dict[str, Result] = {}
+        busy: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
+        idle: list[ProcessPoolExecutor] = []
+        # Every process ends when this end is closed, by us or because we are dead.
+        their_end, our_end = multiprocessing.Pipe(duplex=False)
+        with _sigterm_as_exit():
+            try:
+                while waiting or busy:
+                    for job in list(waiting):
+                        result = _failed_before(job, failed)
+                        if result is not None:
+                            waiting.remove(job)
+                            finished(job, result)
+                        elif len(busy) < self.count and not claims(job) & set().union(
+                            *(claims(other) for other, _ in busy.values())
+                        ):
+                            waiting.remove(job)
+                            tries[job.number] += 1
+                            _log.info("%s", job.title)
+                            pool = idle.pop() if idle else self._pool(their_end)
+                            busy[self._submit(pool, job)] = job, pool
+                    for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                        job, pool = busy.pop(future)
+                        try:
+                            result = future.result()
+                        except BrokenProcessPool:
+                            pool.shutdown()
+                            if tries[job.number] < _TRIES:
+                                _log.warning("%s: its process was killed; once more", job.title)
+                                waiting.insert(0, job)
+                                continue
+                            result = self._killed(job)
+                        else:
+                            # A GPU that failed may fail from then on: the next process is new.
+                            pool.shutdown() if result.failed else idle.append(pool)
+                        failed[result.failed_run] = result
+                        finished(job, result)
+            finally:
+                if busy:
+                    _log.warning("ending %d jobs, each after its next checkpoint", len(busy))
+                our_end.close()
+                their_end.close()
+                for pool in [*idle, *(pool for _, pool in busy.values())]:
+                    pool.shutdown(cancel_futures=True)
+
+    def _pool(self, end: Connection) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(self.work, self.count, end),
+        )
+
+    def _submit(self, pool: ProcessPoolExecutor, job: Job) -> Future[Result]:
+        """Give a process its job; the first one starts it."""
+        with _share_of_threads(self.count), _without_interrupts():
+            try:
+                return pool.submit(_execute, job)
+            except BrokenProcessPool as died:  # while it was idle
+                future: Future[Result] = Future()
+                future.set_exception(died)
+                return future
+
+    def _killed(self, job: Job) -> Result:
+        """Say of what a process died; the run that it was about is not tried again now."""
+        fewer = f"; JOBS={self.count - 1} or fewer takes less memory" if self.count > 1 else ""
+        found = f"its process was killed {_TRIES} times (memory may have run out{fewer})"
+        reason = Reason("killed", found, failed=True, advice=found)
+        _log.error("%s: %s", job.title, found)
+        for stage in job.stages:
+            with contextlib.suppress(UserError):  # it diverged, which is known
+                if self.work.trained(str(stage.key)) is None:
+                    return Result(reason=reason, failed_run=str(stage.key))
+        return Result(reason=reason)
+
+
+def claims(job: Job) -> set[str]:
+    """Return what no other process should want meanwhile: it would wait for a lock of the ledger.
+
+    Args:
+        job: A model.
+
+    Returns:
+        Keys of the runs that are missing, and the model that is scored.
+    """
+    return {str(stage.key) for stage in job.stages if stage.record is None} | {job.model}
+
+
+@contextlib.contextmanager
+def _share_of_threads(count: int) -> Iterator[None]:
+    """Start processes with their share of the cores, unless the user chose a number of threads."""
+    if os.environ.get(_THREADS):
+        yield
+        return
+    os.environ[_THREADS] = str(max(1, (provenance()["hardware"]["cores"] or 1) // count))
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: this one ends them so that they can save."""
+    resource_tracker.ensure_running()  # starting that would let interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end this process in order, the others before it."""
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+_here: list[tuple[Carries, int]] = []
+"""In a worker: its work, and how many jobs there are at a time."""
+
+
+def _begin(work: Carries, count: int, end: Connection) -> None:
+    """Prepare a process that was just started."""
+    _here.append((work, count))
+    # Bars and steps of several models would write over each other; problems are said.
+    log_masked(logging.WARNING)
+    threading.Thread(target=_follow, args=(end,), daemon=True).start()
+
+
+def _follow(end: Connection) -> None:
+    """End soon after the launcher, however it ended: training writes its checkpoint first."""
+    with contextlib.suppress(EOFError, OSError):
+        end.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _execute(job: Job) -> Result:
+    """Carry out a job in a worker."""
+    work, count = _here[0]
+    try:
+        result = execute(job, work, count)
+    except SystemExit:
+        # Told to end. The executor would send this back as a result and wait for the next job.
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(_TERMINATED)
+    # What this process keeps of the GPU's memory for later is missing beside it.
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return result
+
+
+def _without_bars(config: DictConfig) -> DictConfig:
+    """Return a copy of some options that shows no progress."""
+    copy = config.copy()
+    with open_dict(copy):
+        if "trainer" in copy:
+            copy.trainer.progress = False
+        else:
+            copy.progress = False
+    return copy
+
+
+# The command line's words
+
+
+def local(work: Carries, count: int, base: DictConfig) -> Launcher:
+    """Carry out jobs on this machine.
+
+    Args:
+        work: Training and evaluation.
+        count: How many jobs at a time; if more than one, each has a process of its own.
+        base: The profile's options.
+
+    Returns:
+        The launcher.
+
+    Raises:
+        UserError: Each job wants several processes of its own.
+    """
+    if count == 1:
+        return InProcess(work)
+    if (devices := base.trainer.devices) > 1:
+        raise UserError(
+            "either several models at a time or several processes for each; leave one of them out",
+            where=f"jobs={count} with trainer.devices={devices}",
+        )
+    return Processes(work, count)
+
+
+LAUNCHERS: dict[str, Callable[[Carries, int, DictConfig], Launcher]] = {"local": local}
+"""Word on the command line → what makes the launcher."""
+
+
+def launcher(name: str) -> Callable[[Carries, int, DictConfig], Launcher]:
+    """Return what makes the launcher of this name.
 
     Raises:
         UserError: There is none of this name.
     """
     if name not in LAUNCHERS:
         known = ", ".join(sorted(LAUNCHERS))
-        raise UserError(f"launcher={name}: there is no such launcher; there are: {known}")
-    return LAUNCHERS[name] if jobs == 1 else SideBySide(jobs)
+        raise UserError(f"there is no such launcher; there are: {known}", where=f"launcher={name}")
+    return LAUNCHERS[name]
 
 
 def track(plan: Plan, text: str) -> None:
@@ -154,8 +532,6 @@ def track(plan: Plan, text: str) -> None:
         plan: The plan.
         text: The table as CSV.
     """
-    import io
-
     import pandas as pd
 
     from sbert_repro.training import tracking

@@ -1,30 +1,332 @@
-"""Rows × seeds × columns as models to be made and scored, each named by its key.
+"""Rows × seeds × parts × columns of a table as jobs: what is done, what is missing, what it costs.
 
-Two rows that need the same training run name the same key, so that it is done once, by whichever
-row comes first.
+A job is one model of a row and the scores it is wanted for. Training runs and scores are named by
+their keys, so a run that two rows need is one run, trained by whichever job comes first.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
+import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
 
+import yaml
 from omegaconf import DictConfig
 
-from sbert_repro.composition import STAGE_LENGTHS, compose, stage_overrides
-from sbert_repro.config import run_key
-from sbert_repro.errors import UserError
-from sbert_repro.tables import stand_ins
-from sbert_repro.tables.request import Request, for_command
+from sbert_repro.composition import STAGE_LENGTHS, compose, options_of, stage_overrides
+from sbert_repro.config import CONFIG_DIR, canonical_json, run_key
+from sbert_repro.errors import Diverged, UserError
+from sbert_repro.tables import spec
 from sbert_repro.tables.spec import Column, Row, Table
-from sbert_repro.tables.subject import UNTRAINED, Stage, Subject, Work, failure
-from sbert_repro.typed_options import key_of
+from sbert_repro.typed_options import check_lengths, key_of
 
+Record = dict[str, Any]
+UNTRAINED = 0
+"""Stands for the seed of an encoder that is used as it is."""
+ENCODERS = CONFIG_DIR / "encoder"
+OF_ROWS = (
+    "encoder",
+    "pooling",
+    "concatenation",
+    "loss",
+    "data",
+    "experiment",
+    "parent",
+    "evaluate",
+)
+"""Options that each row of a table chooses for itself."""
+_NEUTRAL = (
+    "paths.",
+    "wandb.",
+    "profile.max_seeds=",
+    "progress=",
+    "trainer.progress=",
+    "trainer.accelerator=",
+    "trainer.save_every=",
+)
+_FOLDER = re.compile(r"(?<![\w:/.])(?:/[^\s/:;,'\"]+)+/(?=[^\s/:;,'\"])")
 _log = logging.getLogger(__name__)
-Chain = list[tuple[list[str], DictConfig]]
-"""Overrides and options of each stage of a run, the first one first."""
+
+
+# What is asked for
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        profile: Name of the profile.
+        changes: Other overrides, which hold for every row.
+    """
+
+    profile: str
+    changes: tuple[str, ...] = ()
+
+    @property
+    def of_numbers(self) -> tuple[str, ...]:
+        """Those changes that can change a number."""
+        return tuple(change for change in self.changes if not is_neutral(change))
+
+
+def is_neutral(override: str) -> bool:
+    """Tell whether an override changes no number: where files are, what is shown, how many seeds.
+
+    Args:
+        override: As typed.
+
+    Returns:
+        Whether a table need not mention it.
+    """
+    return override.lstrip("+~").startswith(_NEUTRAL)
+
+
+def check(request: Request) -> DictConfig:
+    """Refuse what is wrong with the command itself, before any row is looked at.
+
+    Args:
+        request: What was asked for.
+
+    Returns:
+        The profile's options.
+
+    Raises:
+        UserError: An option does not exist, or is one that the rows or the table decide.
+    """
+    for change in request.changes:
+        name = change.partition("=")[0].lstrip("+~")
+        if name in OF_ROWS:
+            raise UserError(f"rows of a table choose their own {name}; leave it out", where=change)
+        if name == "seed":
+            raise UserError(
+                "a table has its own seeds; choose how many: profile.max_seeds=N", where=change
+            )
+    words = [f"profile={request.profile}", *known_to("train", request.changes)]
+    base = compose(words, "train")
+    check_lengths(base)
+    return base
+
+
+def known_to(root: str, changes: Sequence[str]) -> list[str]:
+    """Return the changes that a command knows: what is not trained has no trainer to change.
+
+    What no command knows is kept, for `compose` to refuse.
+    """
+    known, elsewhere = _groups(root), _groups("evaluate" if root == "train" else "train")
+    names = [change.partition("=")[0].lstrip("+~").partition(".")[0] for change in changes]
+    pairs = zip(names, changes, strict=True)
+    return [change for name, change in pairs if name in known or name not in elsewhere]
+
+
+@functools.cache
+def _groups(root: str) -> frozenset[str]:
+    return frozenset(key.partition(".")[0] for key in options_of(root))
+
+
+# What is to be done
+
+
+class Work(Protocol):
+    """What a plan asks of training and evaluation (`launch.LedgerWork`, or a fake one in tests)."""
+
+    def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return what a training run's key is made of; a UserError says what is missing."""
+
+    def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
+        """Return the folds or topics of a run's data set; a UserError when it is not there."""
+
+    def check(self, config: DictConfig) -> None:
+        """Raise a UserError when rows that a training run reads are missing or incomplete."""
+
+    def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
+        """Raise a UserError when the pairs of a task are missing or incomplete."""
+
+    def trained(self, key: str) -> Record | None:
+        """Return the record of a finished training run; a UserError says that it diverged."""
+
+    def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
+        """Train, or find the run in the ledger."""
+
+    def scored(
+        self, config: DictConfig, run: str | None, tasks: Sequence[str]
+    ) -> dict[str, Record | None]:
+        """Return finished scores by task; a UserError says which data or model is missing."""
+
+    def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
+        """Score a model: that of a run, or the encoder that the options name."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a number is missing.
+
+    Attributes:
+        code: `UserError.code`, or `not_yet`, `quoted`, `failed`.
+        found: What is wrong; without folders of this machine, since tables are committed.
+        failed: Whether it should have worked, so that the command ends with status 1.
+        advice: The whole message, which is shown but never written to a table.
+    """
+
+    code: str
+    found: str
+    failed: bool = False
+    advice: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, error: Exception, *, at_work: bool = False) -> Reason:
+        """Describe what was raised.
+
+        Args:
+            error: Of any kind.
+            at_work: Whether it was raised by training or evaluation rather than while planning.
+
+        Returns:
+            The reason. A run that diverged is a result, not a failure.
+        """
+        if isinstance(error, UserError):
+            failed = at_work and not isinstance(error, Diverged)
+            return cls(error.code, _without_folders(error.found), failed, str(error))
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        text = " ".join(f"{type(error).__name__}: {said}".split())
+        return cls("failed", _without_folders(text), True, text)
+
+
+def _without_folders(text: str) -> str:
+    """Shorten absolute paths to their last part: what is committed names no folder of a machine."""
+    return _FOLDER.sub("", text)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        overrides: What one would type after `train.py`.
+        config: Composed from them.
+        settings: What its key is made of, as far as that is known.
+        key: None when it cannot be known yet.
+        needs: What is missing to run it.
+        record: Its record, if it was finished before the plan was made.
+    """
+
+    overrides: tuple[str, ...]
+    config: DictConfig
+    settings: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    needs: Reason | None = None
+    record: Record | None = None
+
+    @property
+    def identity(self) -> str:
+        """The key, or the options while it is not known; equal for equal runs."""
+        return self.key or canonical_json([self.config, self.config.parent and self.overrides])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model of a row, and the columns it is scored for.
+
+    Attributes:
+        row: The row.
+        columns: Its columns that this model is scored for.
+        seed: Of the training; `UNTRAINED` without one.
+        number: Its place in the plan.
+        title: A line for the log: table, place, row, columns, seed and part.
+        overrides: What one would type.
+        config: Options of the last stage, or of the encoder; None when they do not compose.
+        stages: Training runs, the first one first.
+        instead_of: The paper's encoder when another one stands in for it, else "".
+        task_names: Task of a column → the task of the data set that stands in for its own.
+        part: The fold or topic it is tested on; "" when the row has no parts.
+        parts_run: How many parts the profile runs.
+        parts_all: How many there are; 0 when the row has no parts.
+        reason: Why it cannot be run; None when it can.
+        scores: Task → its record, None for what is missing, as when the plan was made.
+    """
+
+    row: Row
+    columns: tuple[Column, ...]
+    seed: int
+    number: int = 0
+    title: str = ""
+    overrides: tuple[str, ...] = ()
+    config: DictConfig | None = None
+    stages: tuple[Stage, ...] = ()
+    instead_of: str = ""
+    task_names: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
+    parts_run: int = 0
+    parts_all: int = 0
+    reason: Reason | None = None
+    scores: dict[str, Record | None] = field(default_factory=dict)
+
+    def task(self, column: Column) -> str:
+        """Return the task that this model is scored on for one of its columns."""
+        name = self.task_names.get(str(column.task), str(column.task))
+        return f"{name}_{self.part}" if self.part else name
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks of its columns, each once."""
+        return list(dict.fromkeys(map(self.task, self.columns)))
+
+    @property
+    def run(self) -> str | None:
+        """Key of the run whose model is scored; None for an encoder that is used as it is."""
+        return self.stages[-1].key if self.stages else None
+
+    @property
+    def model(self) -> str:
+        """What is scored; equal for equal models, of whichever row or table."""
+        if self.stages:
+            return self.stages[-1].identity
+        if self.config is None:
+            return self.row.name
+        return canonical_json([self.config.encoder, self.config.get("pooling")])
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing was left to do when the plan was made."""
+        trained = all(stage.record is not None for stage in self.stages)
+        return trained and bool(self.scores) and None not in self.scores.values()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job.
+
+    Attributes:
+        scores: Records by task; empty when there are none.
+        trained: Records of its training runs, the first stage first.
+        reason: Why there are no scores.
+        failed_run: Key of the training run that failed, "" if none did: no other job tries it
+            again under the same command.
+    """
+
+    scores: dict[str, Record] = field(default_factory=dict)
+    trained: tuple[Record, ...] = ()
+    reason: Reason | None = None
+    failed_run: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it should have worked."""
+        return self.reason is not None and self.reason.failed
+
+    @property
+    def records(self) -> list[Record]:
+        """All records behind its scores."""
+        return [*self.trained, *self.scores.values()] if self.scores else []
+
+
+Results = dict[int, Result]
+"""`Job.number` → result; what has not been reached is not in it."""
 
 
 @dataclass(frozen=True)
@@ -36,46 +338,74 @@ class Plan:
         request: What was asked for.
         base: The profile's options without a row.
         seeds: Seeds of each trained cell.
-        subjects: In the order of the table.
+        jobs: In the order of the table.
     """
 
     table: Table
     request: Request
     base: DictConfig
     seeds: tuple[int, ...]
-    subjects: tuple[Subject, ...]
+    jobs: tuple[Job, ...]
+
+    @property
+    def left(self) -> list[Job]:
+        """Jobs that are neither done nor impossible."""
+        return [job for job in self.jobs if job.reason is None and not job.done]
+
+    @property
+    def known(self) -> Results:
+        """Results of the other jobs, which need no work."""
+        return {
+            job.number: Result(reason=job.reason)
+            if job.reason
+            else Result(
+                {task: record for task, record in job.scores.items() if record is not None},
+                tuple(stage.record for stage in job.stages if stage.record is not None),
+            )
+            for job in self.jobs
+            if job.reason or job.done
+        }
 
 
 def make(table: Table, request: Request, base: DictConfig, work: Work) -> Plan:
-    """Resolve every row into models with keys, and look up what is done.
+    """Resolve every row into jobs with keys, and look up what is done.
 
     Args:
         table: The table.
         request: What was asked for.
-        base: The profile's options, from `request.check`.
+        base: The profile's options, from `check`.
         work: Training and evaluation.
 
     Returns:
         The plan; what cannot be run says why instead of failing.
     """
     own = base.profile.trained_stand_ins
-    table = replace(table, rows=tuple(stand_ins.trained(row, own) for row in table.rows))
+    table = replace(table, rows=tuple(trained_instead(row, own) for row in table.rows))
     seeds = tuple(range(1, min(table.seeds, int(base.profile.max_seeds)) + 1))
-    subjects: list[Subject] = []
+    jobs: list[Job] = []
     for row in table.rows:
-        for columns in _sharing(row, table):
+        for columns in _scored_together(row, table):
             try:
-                subjects += _subjects(row, columns, request, base, (seeds, work))
+                jobs += _jobs(row, columns, request, base, seeds, work)
             except Exception as error:  # a fault in one row must not hide the others
                 _log.exception("table %s, %s", table.name, row.name)
-                subjects.append(
-                    Subject(row, columns, UNTRAINED, reason=failure(error), broken=True)
-                )
-    return Plan(table, request, base, seeds, tuple(subjects))
+                jobs.append(Job(row, columns, UNTRAINED, reason=Reason.of(error)))
+    numbered = tuple(
+        replace(job, number=number, title=_title(table, job, f"{number + 1}/{len(jobs)}"))
+        for number, job in enumerate(jobs)
+    )
+    return Plan(table, request, base, seeds, numbered)
 
 
-def _sharing(row: Row, table: Table) -> list[tuple[Column, ...]]:
-    """Columns of a row, those that are measured on the same model together."""
+def _title(table: Table, job: Job, place: str) -> str:
+    about = [", ".join(column.name for column in job.columns)]
+    about += [f"seed {job.seed}"] if job.stages else []
+    about += [job.part] if job.part else []
+    return f"table {table.name} [{place}] {job.row.name} ({', '.join(about)})"
+
+
+def _scored_together(row: Row, table: Table) -> list[tuple[Column, ...]]:
+    """Group a row's columns by the model that they are scored for."""
     groups: dict[tuple[str, ...], list[Column]] = {}
     for column in table.columns:
         if column.task is not None and column.name in row.paper:
@@ -83,100 +413,95 @@ def _sharing(row: Row, table: Table) -> list[tuple[Column, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _subjects(
+def _jobs(
     row: Row,
     columns: tuple[Column, ...],
     request: Request,
     base: DictConfig,
-    means: tuple[Sequence[int], Work],
-) -> list[Subject]:
-    """The models of some columns of a row, one a seed; composed once, seeds differ in a number."""
-    seeds, work = means
+    seeds: Sequence[int],
+    work: Work,
+) -> list[Job]:
+    """Plan some columns of a row: composed once, since seeds differ in a number only."""
     if row.quoted:
-        reason = f"the paper's number is that of {row.quoted}; there is no model to run"
-        return [Subject(row, columns, UNTRAINED, reason=reason)]
+        found = f"the paper's number is that of {row.quoted}; there is no model to run"
+        return [Job(row, columns, UNTRAINED, reason=Reason("quoted", found, advice=found))]
     chosen = seeds if row.trained else (UNTRAINED,)
-    task_names = stand_ins.tasks(columns, base.profile.stand_ins)
+    tasks = dict.fromkeys(str(column.task) for column in columns)
+    task_names = {n: base.profile.stand_ins[n] for n in tasks if n in base.profile.stand_ins}
+    words = [*row.overrides, *columns[0].overrides]
+    instead_of = row.instead_of
     try:
-        words, instead_of = _words(row, columns[0], base.profile, list(task_names.values()))
-        chain = _chain(row, words, request)
-        parts, of_all = _parts(row, chain[-1][1], work)
+        if not instead_of:  # else a training of its own, with its own encoder and data
+            words, instead_of = encoder_instead(words, base.profile.stand_ins, base.profile.name)
+            words += [f"data={used}" for used in task_names.values() if row.trained]
+        stages = _compose_stages(row, words, request)
+        overrides, config = stages[-1]
+        every = list(work.parts(config, row.parts)) if row.parts else []
     except UserError as error:
-        return [Subject(row, columns, seed, reason=str(error)) for seed in chosen]
-    subject = Subject(
+        return [Job(row, columns, seed, reason=Reason.of(error)) for seed in chosen]
+    parts = every[: config.profile.max_parts] if row.parts else [""]
+    job = Job(
         row,
         columns,
         UNTRAINED,
-        tuple(chain[-1][0]),
-        chain[-1][1],
+        overrides=tuple(overrides),
+        config=config,
         instead_of=instead_of,
         task_names=task_names,
-        parts=of_all,
+        parts_run=len(parts) if row.parts else 0,
+        parts_all=len(every),
     )
     if not row.trained:
-        return [_looked_up(subject, work)]
+        return [_look_up(job, work)]
     return [
-        _looked_up(_seeded(replace(subject, part=part), _cut(chain, part), seed, work), work)
+        _look_up(_with_seed(replace(job, part=part), _without_part(stages, part), seed, work), work)
         for seed in chosen
         for part in parts
     ]
 
 
-def _words(row: Row, column: Column, profile: DictConfig, data: list[str]) -> tuple[list[str], str]:
-    """What one would type for a row, and the paper's encoder when another one takes its place."""
-    words = [*row.overrides, *column.overrides]
-    if row.instead_of:
-        return words, row.instead_of  # a training of its own, with its own encoder and data
-    words, instead_of = stand_ins.chosen(words, profile.stand_ins, profile.name)
-    return words + [f"data={used}" for used in data if row.trained], instead_of
+_Composed = list[tuple[list[str], DictConfig]]
+"""Overrides and options of each stage of a run, the first one first."""
 
 
-def _parts(row: Row, config: DictConfig, work: Work) -> tuple[Sequence[str], str]:
-    """Parts that are run, and how many that is of how many when they are not all."""
-    if not row.parts:
-        return [""], ""
-    found = list(work.parts(config, row.parts))
-    used = found[: config.profile.max_parts]
-    return used, f"{len(used)} of {len(found)} {row.parts}" if len(used) < len(found) else ""
-
-
-def _cut(chain: Chain, part: str) -> Chain:
-    """The chain with its last stage trained on all other parts of its data set."""
-    if not part:
-        return chain
-    words, config = chain[-1]
-    cut = config.copy()
-    cut.data.split = f"train_{part}"
-    return [*chain[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
-
-
-def _chain(row: Row, words: list[str], request: Request) -> Chain:
-    """Options of each stage; of the encoder alone when nothing is trained."""
+def _compose_stages(row: Row, words: list[str], request: Request) -> _Composed:
+    """Compose each stage of a run, or the encoder alone when nothing is trained."""
     root = "train" if row.trained else "evaluate"
-    overrides = [f"profile={request.profile}", *words, *for_command(root, request.changes)]
+    overrides = [f"profile={request.profile}", *words, *known_to(root, request.changes)]
     config = compose(overrides, root)
     lengths = [change for change in request.changes if key_of(change) in STAGE_LENGTHS]
     if row.trained and config.parent is not None and lengths:
-        # Typed for a table they hold for all its runs, so for a first stage that is another row's.
+        # Typed for a table, lengths hold for all its runs, so also for a first stage, which is
+        # another row's run.
         quoted = ",".join(f"'{word}'" for word in [*config.parent, *lengths])
         overrides.append(f"parent=[{quoted}]")
         config = compose(overrides, root)
-    chain = [(overrides, config)]
-    while row.trained and (parent := chain[0][1].parent) is not None:
-        first = stage_overrides(chain[0][0], list(parent))
-        chain.insert(0, (first, compose(first, root)))
-    return chain
+    stages = [(overrides, config)]
+    while row.trained and (parent := stages[0][1].parent) is not None:
+        first = stage_overrides(stages[0][0], list(parent))
+        stages.insert(0, (first, compose(first, root)))
+    return stages
 
 
-def _seeded(subject: Subject, chain: Chain, seed: int, work: Work) -> Subject:
-    stages = tuple(_stage(words, config, seed, work) for words, config in chain)
+def _without_part(stages: _Composed, part: str) -> _Composed:
+    """Train the last stage on all other parts of its data set."""
+    if not part:
+        return stages
+    words, config = stages[-1]
+    cut = config.copy()
+    cut.data.split = f"train_{part}"
+    return [*stages[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
+
+
+def _with_seed(job: Job, composed: _Composed, seed: int, work: Work) -> Job:
+    stages = tuple(_stage(words, config, seed, work) for words, config in composed)
     return replace(
-        subject,
+        job,
         seed=seed,
         overrides=stages[-1].overrides,
         config=stages[-1].config,
         stages=stages,
-        reason=next((stage.needs for stage in stages if stage.needs), ""),
+        reason=next((stage.needs for stage in stages if stage.needs), None),
     )
 
 
@@ -186,42 +511,262 @@ def _stage(words: list[str], config: DictConfig, seed: int, work: Work) -> Stage
     stage = Stage((*words, f"seed={seed}"), seeded)
     try:
         settings = work.settings(seeded, stage.overrides)
-        key = run_key("train", settings)
-        stage = replace(stage, settings=settings, key=key)
-        stage = replace(stage, record=work.trained(key))
+        stage = replace(stage, settings=settings, key=run_key("train", settings))
+        stage = replace(stage, record=work.trained(str(stage.key)))
         if stage.record is None:
             work.check(seeded)
     except UserError as error:
-        return replace(stage, needs=str(error))
+        return replace(stage, needs=Reason.of(error))
     return stage
 
 
-def _looked_up(subject: Subject, work: Work) -> Subject:
-    """The subject with its finished scores, or with the reason why there can be none."""
-    if subject.reason or subject.config is None:
-        return subject
+def _look_up(job: Job, work: Work) -> Job:
+    """Add the finished scores, or the reason why there can be none."""
+    if job.reason or job.config is None:
+        return job
     try:
-        if any(stage.record is None for stage in subject.stages):
+        if any(stage.record is None for stage in job.stages):
             # Better to know that the test set is missing before hours of training than after.
-            work.check_tasks(subject.config, subject.tasks)
-            return replace(subject, scores=dict.fromkeys(subject.tasks))
-        return replace(subject, scores=work.scored(subject.config, subject.run, subject.tasks))
+            work.check_tasks(job.config, job.tasks)
+            return replace(job, scores=dict.fromkeys(job.tasks))
+        return replace(job, scores=work.scored(job.config, job.run, job.tasks))
     except UserError as error:
-        return replace(subject, reason=str(error))
+        return replace(job, reason=Reason.of(error))
 
 
-def shared(plan: Plan) -> dict[tuple[str, ...], int]:
-    """Training runs that more than one row needs.
+# What stands in for the paper's encoders
+
+
+def encoder_instead(
+    overrides: Sequence[str], stand_ins: Mapping[str, str], profile: str, folder: Path = ENCODERS
+) -> tuple[list[str], str]:
+    """Replace the paper's encoder by the one that a profile uses instead.
+
+    A profile with stand-ins has no other pre-trained transformer than those, even when its weights
+    happen to be on the machine: its tables would otherwise depend on where they were made. Encoders
+    of another kind (word vectors, say) are used as they are.
+
+    Args:
+        overrides: A row's overrides, one of them `encoder=…`.
+        stand_ins: The paper's encoder → the profile's; empty where the paper's own are used.
+        profile: Its name, for messages.
+        folder: Where the options of encoders are.
+
+    Returns:
+        The overrides to use; the paper's encoder if another one stands in for it, else "".
+
+    Raises:
+        UserError: There is no such encoder, or nothing stands in for it.
+    """
+    name = _encoder(overrides)
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"configs/encoder/{path.name} does not exist", code="missing")
+    if not stand_ins:
+        return list(overrides), ""
+    if name in stand_ins:
+        used = [f"encoder={stand_ins[name]}" if o == f"encoder={name}" else o for o in overrides]
+        return used, name
+    # Only what comes from the Hub has a revision: the pre-trained transformers.
+    if "revision" in yaml.safe_load(path.read_text(encoding="utf-8")):
+        raise UserError(
+            f"nothing stands in for {name} in profile {profile}",
+            code="no_stand_in",
+        )
+    return list(overrides), ""
+
+
+def trained_instead(row: Row, stand_ins: Mapping[str, Sequence[str]]) -> Row:
+    """Replace a row's encoder by a training, where a profile trains its own.
+
+    Args:
+        row: A row of the paper.
+        stand_ins: The paper's encoder → the words after `train.py` that make the profile's.
+
+    Returns:
+        The row as it is run: the same row where nothing stands in for it.
+    """
+    name = _encoder(row.overrides)
+    if row.trained or name not in stand_ins:
+        return row
+    return replace(row, trained=True, overrides=tuple(stand_ins[name]), instead_of=name)
+
+
+def _encoder(overrides: Sequence[str]) -> str:
+    return next((o.partition("=")[2] for o in overrides if o.startswith("encoder=")), "")
+
+
+# What is left, and what it would take
+
+
+@dataclass
+class Cost:
+    """Work that is left; what was measured before is told apart from what never was.
+
+    Attributes:
+        trainings: Distinct training runs that are left.
+        scores: Scores that are left.
+        blocked: How many of both need something that is not there.
+        seconds: Of those whose like was measured; never a guess.
+        unmeasured: How many others there are.
+        like: The records they were measured by.
+    """
+
+    trainings: int = 0
+    scores: int = 0
+    blocked: int = 0
+    seconds: float = 0.0
+    unmeasured: int = 0
+    like: list[Record] = field(default_factory=list)
+
+    def _add(self, like: list[Record]) -> None:
+        if like:
+            self.seconds += statistics.fmean(seconds_of(record) for record in like)
+            self.like += like
+        else:
+            self.unmeasured += 1
+
+
+def seconds_of(record: Record) -> float:
+    """Return how long a record took, the time before an interruption included."""
+    # The wall clock starts anew when a run goes on; the steps are timed over all its parts.
+    return max(record.get("wall_seconds") or 0.0, record.get("train_seconds") or 0.0)
+
+
+def cost_of(plan: Plan, records: Iterable[Record]) -> Cost:
+    """Add up what is left of a plan, rows that cannot be run here included.
 
     Args:
         plan: The plan.
+        records: All records of the ledger.
 
     Returns:
-        Rows → how many runs they share.
+        The cost.
     """
+    cost, _ = cost_of_trainings(missing_stages(plan), records)
+    for job, task in missing_scores(plan):
+        cost.scores += 1
+        cost.blocked += job.reason is not None
+        cost._add(_same_task(plan, job, task))
+    return cost
+
+
+def cost_of_trainings(
+    stages: Iterable[Stage], records: Iterable[Record]
+) -> tuple[Cost, list[Stage]]:
+    """Add up trainings.
+
+    Args:
+        stages: Those that are left, each once.
+        records: All records of the ledger.
+
+    Returns:
+        The cost; the trainings whose like was never measured.
+    """
+    like: dict[str, list[Record]] = {}
+    for record in records:
+        if record["kind"] == "train":
+            like.setdefault(_duration_key(record["settings"]), []).append(record)
+    cost, new = Cost(), []
+    for stage in stages:
+        cost.trainings += 1
+        cost.blocked += stage.needs is not None
+        found = like.get(_duration_key(stage.settings), []) if stage.key else []
+        cost._add(found)
+        new += [] if found else [stage]
+    return cost, new
+
+
+def _duration_key(settings: dict[str, Any]) -> str:
+    """Return what the time of a training depends on: not its seed, pooling or objective."""
+    data, trainer = settings.get("data", {}), settings.get("trainer", {})
+    of_data = ("name", "split", "limit", "max_length", "sha256")
+    of_trainer = ("epochs", "max_steps", "batch_size", "precision", "evaluate_every", "devices")
+    return canonical_json(
+        [
+            settings.get("encoder"),
+            [data.get(name) for name in of_data],
+            # Asked for in settings of before only: compiled runs were another speed.
+            [trainer.get(name) for name in (*of_trainer, "compile")],
+        ]
+    )
+
+
+def _same_task(plan: Plan, job: Job, task: str) -> list[Record]:
+    """Return records of this task for other models of the table with the same backbone."""
+    found = [
+        other.scores.get(task)
+        for other in plan.jobs
+        if other.config is not None
+        and job.config is not None
+        and other.config.encoder.get("path") == job.config.encoder.get("path")
+    ]
+    return [record for record in found if record is not None]
+
+
+def missing_stages(plan: Plan) -> list[Stage]:
+    """Return the training runs that are left in the order of the table, a shared one once."""
+    stages = [stage for job in plan.jobs for stage in job.stages]
+    return list({stage.identity: stage for stage in stages if stage.record is None}.values())
+
+
+def missing_scores(plan: Plan) -> list[tuple[Job, str]]:
+    """Return model and task of the scores that are left, in the order of the table."""
+    return [(job, task) for job in plan.jobs for task in job.tasks if not job.scores.get(task)]
+
+
+def shared(plan: Plan) -> dict[tuple[str, ...], int]:
+    """Count the training runs that more than one row needs, by the rows that share them."""
     users: dict[str, dict[str, None]] = {}
-    for subject in plan.subjects:
-        for stage in subject.stages:
-            users.setdefault(stage.identity, {})[subject.row.name] = None
+    for job in plan.jobs:
+        for stage in job.stages:
+            users.setdefault(stage.identity, {})[job.row.name] = None
     counts = Counter(tuple(rows) for rows in users.values())
     return {rows: count for rows, count in counts.items() if len(rows) > 1}
+
+
+@dataclass
+class AllTables:
+    """What all tables together would take; what they share counts once.
+
+    Attributes:
+        tables: (table, its cost, trainings it shares with tables before it, rows that cannot be
+            planned here) of each table; the cost of a timed one is None.
+        stages: Training runs that are left, by identity.
+        scores: (model, task) of each score that is left.
+    """
+
+    tables: list[tuple[str, Cost | None, int, int]] = field(default_factory=list)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    scores: set[tuple[str, str]] = field(default_factory=set)
+
+
+def all_tables(
+    request: Request, base: DictConfig, work: Work, records: Sequence[Record]
+) -> AllTables:
+    """Plan every table that has a file, and add up; nothing is trained or scored.
+
+    Args:
+        request: What was asked for.
+        base: The profile's options, from `check`.
+        work: Training and evaluation.
+        records: All records of the ledger.
+
+    Returns:
+        What is left.
+    """
+    total = AllTables()
+    for name in spec.existing():
+        table = spec.load(name)
+        if table.timed:
+            total.tables.append((name, None, 0, 0))
+            continue
+        plan = make(table, request, base, work)
+        new = {stage.identity: stage for stage in missing_stages(plan)}
+        # Their runs are not known: nothing stands in for their encoder, or the folds are unknown.
+        unplanned = {j.row.name for j in plan.jobs if j.row.trained and j.reason and not j.stages}
+        shares = len(new.keys() & total.stages.keys())
+        total.tables.append((name, cost_of(plan, records), shares, len(unplanned)))
+        total.stages |= new
+        total.scores |= {(job.model, task) for job, task in missing_scores(plan)}
+    return total

@@ -1,52 +1,121 @@
-"""A table as files: tidy CSV for programs, Markdown in the paper's shape for people."""
+"""A table as files and on the screen; the sentences of its captions, reasons and notes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table as Grid
+from rich.text import Text
+
+from sbert_repro.facts import sentences
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
-from sbert_repro.tables import remarks
-from sbert_repro.tables.outcome import Cell
+from sbert_repro.tables import cells as cells_of
+from sbert_repro.tables.cells import Caption, Cell, Training
+from sbert_repro.tables.plan import (
+    UNTRAINED,
+    AllTables,
+    Cost,
+    Job,
+    Plan,
+    Reason,
+    Record,
+    Results,
+    Stage,
+    seconds_of,
+    shared,
+)
 from sbert_repro.tables.spec import Table
 
 COLUMNS = (
     "table row column metric paper ours sd n ci_low ci_high delta verdict note run_keys command"
 ).split()
-_DIGITS = 4
+VERDICTS = {
+    "match": "|Δ| within the table's tolerance",
+    "near": "within twice the tolerance",
+    "off": "further away, also when higher",
+    "stand-in": "another model or data set stands in for the paper's, not comparable",
+    "partial data": "the paper's model on less data, not comparable",
+    "changed": "options were changed on the command line, not comparable",
+    "incomplete": "seeds are missing, for the reason given; not comparable",
+    "other machine": "a speed on another machine than the paper's, not comparable",
+    "not run": "no number, for the reason given",
+}
+"""What each verdict says."""
+_MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
+"""There is no superscript q."""
+_LONGEST_REASON = 200
+_HOUR, _MINUTE = 3600, 60
+_COLLAPSED = 10.0
+"""A seed so many points below the others' median is named (a degenerate run)."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that is printed of a table.
+    """All that is printed of a table, scored or timed.
 
     Attributes:
         table: The table.
         profile: Name of the profile.
         banner: What the profile wants said above all.
-        seeds: Seeds of each trained cell.
-        changes: What was changed on the command line.
         cells: In the table's order.
         records: Ledger records behind the cells, by key.
+        seeds: Seeds of each trained cell.
+        changes: What was changed on the command line.
+        extra: Further columns of the Markdown table: heading → row → words.
+        conditions: How a timed table was measured, in place of the lines on seeds and hardware.
     """
 
     table: Table
     profile: str
     banner: str
-    seeds: int
-    changes: Sequence[str]
     cells: Sequence[Cell]
-    records: Mapping[str, dict[str, Any]]
+    records: Mapping[str, Record]
+    seeds: int = 1
+    changes: Sequence[str] = ()
+    extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    conditions: Sequence[str] = ()
+
+
+def sheet(plan: Plan, results: Results) -> Sheet:
+    """Put together all that is printed of a scored table.
+
+    Args:
+        plan: The plan.
+        results: What was computed so far.
+
+    Returns:
+        The sheet.
+    """
+    records = [record for number in sorted(results) for record in results[number].records]
+    return Sheet(
+        table=plan.table,
+        profile=plan.request.profile,
+        banner=str(plan.base.profile.banner),
+        cells=cells_of.build(plan, results),
+        records={record["key"]: record for record in records},
+        seeds=len(plan.seeds),
+        changes=plan.request.of_numbers,
+    )
+
+
+# Files
 
 
 def write(sheet: Sheet, folder: Path) -> list[Path]:
-    """Write the CSV, the Markdown and the records behind them; the same sheet gives the same bytes.
+    """Write CSV, Markdown and the records behind them; the same sheet gives the same bytes.
 
     Args:
         sheet: The table.
@@ -70,119 +139,136 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
 
 
 def as_csv(sheet: Sheet) -> str:
-    """One line a cell, with the columns `COLUMNS`; what does not exist is empty."""
+    """Return one line a cell, with the columns `COLUMNS`; what does not exist is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
+    digits = 2 if sheet.table.timed else 4
     for cell in sheet.cells:
-        writer.writerow(_line(sheet, cell))
+        low, high = cell.interval or (None, None)
+        numbers = {
+            "paper": cell.paper,
+            "ours": cell.ours,
+            "sd": cell.sd,
+            "ci_low": low,
+            "ci_high": high,
+            "delta": cell.delta,
+        }
+        writer.writerow(
+            {
+                "table": sheet.table.name,
+                "row": cell.row,
+                "column": cell.column,
+                "metric": cell.metric,
+                **{n: "" if v is None else round(v, digits) for n, v in numbers.items()},
+                "n": cell.n,
+                "verdict": cell.verdict,
+                "note": "; ".join(
+                    filter(None, [reason_of(cell), _stand_in(cell), *notes_of(cell)])
+                ),
+                "run_keys": " ".join(cell.keys),
+                "command": cell.command,
+            }
+        )
     return text.getvalue()
 
 
-def _line(sheet: Sheet, cell: Cell) -> dict[str, Any]:
-    low, high = cell.interval or (None, None)
-    numbers = {
-        "paper": cell.paper,
-        "ours": cell.ours,
-        "sd": cell.sd,
-        "ci_low": low,
-        "ci_high": high,
-        "delta": cell.delta,
-    }
-    return {
-        "table": sheet.table.name,
-        "row": cell.row,
-        "column": cell.column,
-        "metric": cell.metric,
-        **{name: _rounded(value) for name, value in numbers.items()},
-        "n": cell.n,
-        "verdict": cell.verdict(sheet.table.tolerance),
-        "note": "; ".join([*([cell.reason] if cell.reason else []), *cell.notes]),
-        "run_keys": " ".join(cell.keys),
-        "command": cell.command,
-    }
-
-
-def _rounded(value: float | None) -> float | str:
-    return "" if value is None else round(value, _DIGITS)
-
-
 def as_json(sheet: Sheet) -> str:
-    """Cells seed by seed and the ledger records behind them: what makes a number checkable."""
-    content = {
-        "table": sheet.table.name,
-        "profile": sheet.profile,
-        "cells": [
+    """Return cells seed by seed and the records behind them: what makes a number checkable."""
+    content: dict[str, Any] = {"records": dict(sheet.records)}
+    if not sheet.table.timed:
+        content |= {"table": sheet.table.name, "profile": sheet.profile}
+        content["cells"] = [
             {
-                "paper_row": cell.paper_row,
+                "paper_row": cell.row,
                 "column": cell.column,
                 "scores": {str(seed): score for seed, score in sorted(cell.scores.items())},
                 "run_keys": list(cell.keys),
             }
             for cell in sheet.cells
-        ],
-        "records": dict(sorted(sheet.records.items())),
-    }
+        ]
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def as_markdown(sheet: Sheet) -> str:
-    """Heading, banner, the paper's shape, notes, and how to get each row again."""
+    """Return heading, banner, the paper's shape, legend, notes, and how to get each row again."""
     banner = [f"> **{sheet.banner.strip()}**", ""] if sheet.banner.strip() else []
     if sheet.changes:
         banner += [f"> Changed on the command line: `{' '.join(sheet.changes)}`", ""]
-    parts = [
-        f"# Table {sheet.table.name}: {sheet.table.title} (profile {sheet.profile})",
-        "",
-        *banner,
-        f"{sheet.table.caption} Each cell: ours{_spread(sheet)} (the paper's); — was not run.",
-        "",
-        *_grid(sheet),
-        "",
-        "## Notes",
-        "",
-        *(f"- {line}" for line in remarks.lines(sheet)),
-        "",
-        "## Commands and runs",
-        "",
-        *_commands(sheet),
-    ]
-    return "\n".join(parts) + "\n"
+    legend = [f"- {line}" for line in legend_of(sheet)]
+    return "\n".join(
+        [
+            f"# Table {sheet.table.name}: {sheet.table.title} (profile {sheet.profile})",
+            "",
+            *banner,
+            f"{sheet.table.caption} Each cell: ours{_spread(sheet)} (the paper's); — was not run.",
+            "",
+            *_markdown_grid(sheet),
+            "",
+            *([*legend, ""] if legend else []),
+            "## Notes",
+            "",
+            *(f"- {line}" for line in notes(sheet)),
+            "",
+            "## Commands and runs",
+            "",
+            *_commands(sheet),
+            "",
+        ]
+    )
 
 
 def _spread(sheet: Sheet) -> str:
+    if sheet.table.timed:
+        return " [slowest, fastest repeat]"
     return f", mean ± sd over {sheet.seeds} seeds" if sheet.seeds > 1 else ""
 
 
-def _grid(sheet: Sheet) -> list[str]:
-    names = [column.name for column in sheet.table.columns]
+def _markdown_grid(sheet: Sheet) -> list[str]:
+    names = [*(column.name for column in sheet.table.columns), *sheet.extra]
     lines = [_joined(["", *names]), _joined(["---", *("---:" for _ in names)])]
-    section = ""
-    for row in sheet.table.rows:
-        if row.section and row.section != section:
-            section = row.section
-            lines.append(_joined([f"**{section}**", *("" for _ in names)]))
-        mine = {cell.column: cell for cell in sheet.cells if cell.paper_row == row.name}
-        label = next(iter(mine.values())).row
-        lines.append(_joined([label, *(shown(mine.get(name)) for name in names)]))
+    for label, words in _grid(sheet):
+        label = label if words else f"**{label}**"
+        lines.append(_joined([label, *(words or [""] * len(names))]))
     return lines
 
 
-def shown(cell: Cell | None) -> str:
-    """A cell as `ours ± sd (paper)`; empty where the paper has none.
+def _grid(sheet: Sheet) -> list[tuple[str, list[str]]]:
+    """Return label and cells of each line; a section's heading has no cells."""
+    lines: list[tuple[str, list[str]]] = []
+    section, marks = "", _marks(sheet)
+    for row in sheet.table.rows:
+        if row.section and row.section != section:
+            section = row.section
+            lines.append((section, []))
+        mine = {cell.column: cell for cell in sheet.cells if cell.row == row.name}
+        words = [shown(mine.get(c.name), timed=sheet.table.timed) for c in sheet.table.columns]
+        words += [of_rows.get(row.name, "") for of_rows in sheet.extra.values()]
+        lines.append((f"{row.name} {marks.get(row.name, '')}".rstrip(), words))
+    return lines
+
+
+def shown(cell: Cell | None, *, timed: bool = False) -> str:
+    """Return a cell as `ours ± sd (paper)`, a speed as `ours [slowest, fastest] (paper)`.
 
     Args:
-        cell: The cell.
+        cell: The cell; None where the paper has none.
+        timed: Whether it is a speed.
 
     Returns:
         The words.
     """
     if cell is None:
         return ""
-    ours = "—" if cell.ours is None else f"{cell.ours:.2f}"
-    spread = "" if cell.sd is None else f" ± {cell.sd:.2f}"
-    paper_spread = "" if cell.paper_sd is None else f" ± {cell.paper_sd:.2f}"
-    return f"{ours}{spread} ({cell.paper:.2f}{paper_spread})"
+    form = ",.0f" if timed else ".2f"
+    ours = "—" if cell.ours is None else f"{cell.ours:{form}}"
+    if timed and cell.interval is not None:
+        ours += f" [{cell.interval[0]:,.0f}, {cell.interval[1]:,.0f}]"
+    ours += "" if cell.sd is None else f" ± {cell.sd:.2f}"
+    if cell.paper is None:
+        return ours
+    paper = f"{cell.paper:{form}}" + ("" if cell.paper_sd is None else f" ± {cell.paper_sd:.2f}")
+    return f"{ours} ({paper})"
 
 
 def _joined(words: Sequence[str]) -> str:
@@ -191,12 +277,388 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def _commands(sheet: Sheet) -> list[str]:
-    """Each command of each row once, and the keys of the records behind its cells."""
+    """Return each command once, with its rows and the keys of the records behind their cells."""
     lines: list[str] = []
-    for row in sheet.table.rows:
-        mine = [cell for cell in sheet.cells if cell.paper_row == row.name and cell.command]
-        for command in dict.fromkeys(cell.command for cell in mine):
-            keys = [key for cell in mine if cell.command == command for key in cell.keys]
-            runs = " ".join(f"`{key}`" for key in dict.fromkeys(keys)) or "none yet"
-            lines += [f"- {mine[0].row}", f"  - `{command}`", f"  - runs: {runs}"]
+    for command in dict.fromkeys(cell.command for cell in sheet.cells if cell.command):
+        mine = [cell for cell in sheet.cells if cell.command == command]
+        keys = dict.fromkeys(key for cell in mine for key in cell.keys)
+        rows = dict.fromkeys(cell.row for cell in mine)
+        runs = " ".join(f"`{key}`" for key in keys) or "none yet"
+        lines += [f"- {'; '.join(rows)}", f"  - `{command}`", f"  - runs: {runs}"]
     return lines or ["No row of this table can be run yet."]
+
+
+# The screen
+
+
+def on_screen(sheet: Sheet) -> Group:
+    """Lay a table out for the screen, with its legend and notes below."""
+    grid = Grid(title=f"Table {sheet.table.name}: {sheet.table.title}", box=box.SIMPLE_HEAD)
+    grid.add_column("ours (the paper's)", overflow="fold")
+    for name in [*(column.name for column in sheet.table.columns), *sheet.extra]:
+        grid.add_column(name, justify="right")
+    for label, words in _grid(sheet):
+        grid.add_row(
+            escape(label) if words else f"[bold]{escape(label)}[/bold]", *map(escape, words)
+        )
+    said = [sheet.banner.strip(), *legend_of(sheet), *notes(sheet)]
+    return Group(grid, Text("\n".join(line for line in said if line)))
+
+
+def dry_run(plan: Plan, cost: Cost) -> Group:
+    """Lay a plan out for the screen: what is done, what is left, what cannot be run and why.
+
+    Args:
+        plan: The plan.
+        cost: What is left.
+
+    Returns:
+        A line for every model of every row, reasons in full and sums below.
+    """
+    grid = Grid(
+        title=f"Table {plan.table.name}: {plan.table.title}, profile {plan.request.profile}",
+        box=box.SIMPLE_HEAD,
+    )
+    for name in ("row", "columns", "seed", "training run", "scores", "state"):
+        grid.add_column(name, overflow="fold", no_wrap=name != "columns")
+    reasons = list(dict.fromkeys(job.reason.advice for job in plan.jobs if job.reason))
+    for jobs in _alike(plan):
+        grid.add_row(*(escape(word) for word in _planned(jobs, reasons)))
+    below = [f"({number}) {reason}" for number, reason in enumerate(reasons, 1)]
+    states: Counter[str] = Counter()
+    for job in plan.jobs:
+        state = "cannot be run" if job.reason else "done" if job.done else "missing"
+        states[state] += len(job.columns)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    seeds = f"{len(plan.seeds)} of the table's {plan.table.seeds} seeds"
+    below += [f"Cells, seed by seed: {counts} ({seeds} in this profile).", left(cost)]
+    below += [
+        f"Shared, trained once: {count} of {', '.join(rows)}."
+        for rows, count in shared(plan).items()
+    ]
+    return Group(grid, Text("\n".join(below)))
+
+
+def _alike(plan: Plan) -> list[list[Job]]:
+    """Group the seeds of a row that cannot be told apart, because no key is known."""
+    groups: dict[object, list[Job]] = {}
+    for job in plan.jobs:
+        unknown = job.reason and not any(stage.key for stage in job.stages)
+        same = (job.row.name, job.columns, job.reason, job.part)
+        groups.setdefault(same if unknown else job.number, []).append(job)
+    return list(groups.values())
+
+
+def _planned(jobs: list[Job], reasons: list[str]) -> list[str]:
+    job = jobs[0]
+    seeds = f"{job.seed}" if len(jobs) == 1 else f"{job.seed}–{jobs[-1].seed}"
+    finished = [record for record in job.scores.values() if record is not None]
+    scores = f"{len(finished)} of {len(job.tasks)} done"
+    if len(finished) == len(job.tasks) == 1:
+        scores = f"{finished[0]['key']} done"
+    state = "done" if job.done else "missing"
+    if job.reason:
+        number = reasons.index(job.reason.advice) + 1
+        state = f"{'needs' if job.config is not None else '—'} ({number})"
+    return [
+        f"{job.row.name} {job.part}".rstrip(),
+        ", ".join(column.name for column in job.columns),
+        seeds if job.row.trained else "–",
+        "\n".join(_run(stage) for stage in job.stages) or "–",
+        scores,
+        state,
+    ]
+
+
+def _run(stage: Stage) -> str:
+    if stage.key is None:
+        return "not known yet"
+    return f"{stage.key} {'done' if stage.record is not None else 'missing'}"
+
+
+def left(cost: Cost) -> str:
+    """Say what is left of a table, and how long its like took."""
+    if not cost.trainings + cost.scores:
+        return "Nothing is left to do."
+    said = f"Left to do: {cost.trainings} trainings, {cost.scores} scores"
+    said += f", {cost.blocked} of them blocked by what is not there." if cost.blocked else "."
+    if not cost.like:
+        return f"{said} Nothing like them has been measured yet, so there is no estimate."
+    return f"{said} {_spent(cost)}"
+
+
+def _spent(cost: Cost) -> str:
+    rest = f"; {cost.unmeasured} of them were never measured" if cost.unmeasured else ""
+    where = "; ".join(sorted({machine(record) for record in cost.like}))
+    hours = f"{cost.seconds / _HOUR:.2f} h"
+    return f"About {in_words(cost.seconds)} ({hours}) as measured on {where}{rest}."
+
+
+def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
+    """Say what all tables together would take.
+
+    Args:
+        total: What is left.
+        trainings: What is left of trainings.
+        profile: The profile's name.
+
+    Returns:
+        A line a table, then the sum, then the hours of trainings whose like was measured.
+    """
+    lines = []
+    for name, cost, shares, unplanned in total.tables:
+        if cost is None:
+            lines.append(f"Table {name}: timed, nothing is trained.")
+            continue
+        also = f" ({shares} of them shared with tables above)" if shares else ""
+        rows = "1 row cannot" if unplanned == 1 else f"{unplanned} rows cannot"
+        rest = f" {rows} be planned here and stay uncounted (see its own dry run)."
+        lines.append(
+            f"Table {name}: {cost.trainings} trainings{also}, {cost.scores} scores, "
+            f"{cost.blocked} of both blocked.{rest if unplanned else ''}"
+        )
+    lines.append(
+        f"All tables, profile {profile}: {trainings.trainings} trainings, {trainings.blocked} of "
+        f"them blocked, and {len(total.scores)} scores; what tables share counts once."
+    )
+    if trainings.like:
+        lines.append(f"Training, where the like is in the ledger: {_spent(trainings)}")
+    return lines
+
+
+# Sentences
+
+
+def caption_of(caption: Caption) -> str:
+    """Say what a model is: "all-MiniLM-L6-v2 fine-tuned on 4,000 NLI pairs, classification …".
+
+    Args:
+        caption: Its fields.
+
+    Returns:
+        The words.
+    """
+    said = caption.encoder
+    if caption.trainings:
+        verb = "trained" if caption.trainings[0].from_scratch else "fine-tuned"
+        said += f" {verb} on {', then on '.join(map(_training, caption.trainings))}"
+    if caption.pooling:
+        said += f", {caption.pooling}"
+        said += "" if caption.layer == "last" else f" of layer {caption.layer}"
+    instead = [f"on {used} instead of {paper}" for used, paper in caption.instead_of_data]
+    return ", ".join([said, *instead])
+
+
+def _training(stage: Training) -> str:
+    whole = {"fold": "nine folds of ten of ", "topic": "all topics but one of ", "": ""}[stage.part]
+    said = whole + (
+        stage.data if stage.rows is None else f"{stage.rows:,} {stage.data} {stage.unit}"
+    )
+    said += f" for {stage.steps:,} steps" if stage.steps else ""
+    parts = f" ({', '.join(stage.concatenation)})" if stage.concatenation else ""
+    return f"{said}, {stage.loss}{parts}"
+
+
+def _marks(sheet: Sheet) -> dict[str, str]:
+    """Return the mark of each row that something stands in for; equal captions share one."""
+    captions = _captions(sheet)
+    marks = {said: _mark(number) for number, said in enumerate(dict.fromkeys(captions.values()))}
+    return {row: marks[said] for row, said in captions.items()}
+
+
+def _mark(number: int) -> str:
+    rest, last = divmod(number, len(_MARKS))
+    return (_mark(rest - 1) if rest else "") + _MARKS[last]
+
+
+def _captions(sheet: Sheet) -> dict[str, str]:
+    """Return what each marked row is; where its columns differ, one after the other."""
+    tasks = {column.name for column in sheet.table.columns if column.task is not None}
+    found: dict[str, dict[str, list[str]]] = {}
+    for cell in sheet.cells:
+        if cell.caption is not None and cell.column in tasks:
+            columns = found.setdefault(cell.row, {}).setdefault(caption_of(cell.caption), [])
+            columns.append(cell.column)
+    return {
+        row: "; ".join(
+            said if len(captions) == 1 else f"{', '.join(columns)}: {said}"
+            for said, columns in captions.items()
+        )
+        for row, captions in found.items()
+    }
+
+
+def legend_of(sheet: Sheet) -> list[str]:
+    """Return a line for each mark behind a row's name."""
+    marks, captions = _marks(sheet), _captions(sheet)
+    return list(dict.fromkeys(f"{marks[row]} {said}" for row, said in captions.items()))
+
+
+def _stand_in(cell: Cell) -> str:
+    if cell.caption is None:
+        return ""
+    return f"{'stand-in: ' if cell.stand_in else ''}{caption_of(cell.caption)}"
+
+
+def notes_of(cell: Cell) -> list[str]:
+    """Return what a reader has to know about a cell, beside its caption and its reason."""
+    return [*sentences(cell.facts), *filter(None, [cell.note])]
+
+
+def reason_of(cell: Cell) -> str:
+    """Say why a cell has no number, or why runs are missing; "" when all is there."""
+    done, wanted = cell.runs
+    if cell.reasons:
+        distinct = "; ".join(dict.fromkeys(_reason(reason) for reason in cell.reasons))
+        runs = f"{done} of {wanted} {'runs' if cell.of_parts else 'seeds'}; " if done else ""
+        return runs + distinct
+    if undefined := [seed for seed, score in cell.scores.items() if score is None]:
+        # An encoder that is used as it is has no seeds to name.
+        whose = f"seed {', '.join(map(str, undefined))}: " if undefined != [UNTRAINED] else ""
+        return f"{whose}all similarities are equal, no correlation is defined"
+    return f"no mean without {', '.join(cell.mean_without)}" if cell.mean_without else ""
+
+
+def _reason(reason: Reason) -> str:
+    said = f"failed: {reason.found}" if reason.failed else reason.found
+    return textwrap.shorten(said, _LONGEST_REASON, placeholder=" …")
+
+
+def notes(sheet: Sheet) -> list[str]:
+    """Return what stands below a table: where its numbers come from and how they are to be read.
+
+    Args:
+        sheet: The table.
+
+    Returns:
+        One paragraph each; a note about several rows stands once.
+    """
+    missing = [cell for cell in sheet.cells if reason_of(cell)]
+    return [
+        *_grouped(sheet.cells, sheet.cells, notes_of),
+        *_grouped(missing, sheet.cells, lambda cell: [_no_number(cell)]),
+        *_collapsed(sheet.cells),
+        *(sheet.conditions or [_seeds(sheet), *_provenance(list(sheet.records.values()))]),
+        _verdicts(sheet),
+    ]
+
+
+def _no_number(cell: Cell) -> str:
+    return f"{'no number' if cell.ours is None else 'incomplete'}: {reason_of(cell)}"
+
+
+def _grouped(
+    cells: Iterable[Cell], all_cells: Sequence[Cell], notes: Callable[[Cell], list[str]]
+) -> list[str]:
+    """Return each distinct note once, behind the rows, or cells, that it is about."""
+    about: dict[str, list[Cell]] = {}
+    for cell in cells:
+        for note in notes(cell):
+            about.setdefault(note, []).append(cell)
+    return [f"{_places(mine, all_cells)}: {note}" for note, mine in about.items()]
+
+
+def _places(mine: Sequence[Cell], cells: Sequence[Cell]) -> str:
+    """Name rows where the whole row is meant, otherwise rows with their columns."""
+    names = []
+    for row in dict.fromkeys(cell.row for cell in mine):
+        columns = [cell.column for cell in mine if cell.row == row]
+        total = sum(cell.row == row for cell in cells)
+        names.append(row if len(columns) == total else f"{row} [{', '.join(columns)}]")
+    return "All rows" if len(mine) == len(cells) and len(names) > 1 else "; ".join(names)
+
+
+def _collapsed(cells: Iterable[Cell]) -> list[str]:
+    found = []
+    for cell in cells:
+        defined = [score for score in cell.scores.values() if score is not None]
+        middle = statistics.median(defined) if defined else 0.0
+        for seed, score in cell.scores.items():
+            where = f"{cell.row} [{cell.column}]: seed {seed}"
+            if score is None:
+                found.append(f"{where} gave equal similarities for all pairs: no correlation.")
+            elif middle - score > _COLLAPSED:
+                found.append(f"{where} scored {score:.2f}, the median is {middle:.2f}; it counts.")
+    return found
+
+
+def _seeds(sheet: Sheet) -> str:
+    wanted = sheet.table.seeds
+    few = f" ({wanted} in profile paper)" if sheet.seeds < wanted else ""
+    if sheet.seeds == 1:
+        return f"Trained cells: 1 seed{few}. No ± from one."
+    spread = "± is the sample standard deviation over them."
+    return f"Trained cells: {sheet.seeds} seeds{few}. {spread}"
+
+
+def _provenance(records: Sequence[Record]) -> list[str]:
+    """Say on what hardware, in what time and by which code the records were made."""
+    if not records:
+        return ["Nothing has been run yet."]
+    spent = []
+    for kind, word in (("train", "training"), ("evaluate", "evaluation")):
+        times = [seconds_of(record) for record in records if record["kind"] == kind]
+        spent.append(f"{word} {in_words(sum(times))} ({len(times)} records)")
+    return [
+        f"Hardware: {'; '.join(dict.fromkeys(map(machine, records)))}.",
+        f"Time: {', '.join(spent)}.",
+        f"Code: {'; '.join(dict.fromkeys(map(_code, records)))}.",
+    ]
+
+
+def machine(record: Record) -> str:
+    """Say where a record was made.
+
+    Args:
+        record: Of the ledger.
+
+    Returns:
+        "AMD EPYC, 2 cores, 24 GiB"; threads are named where they are not as many as the cores.
+    """
+    here = record.get("hardware", {})
+    gpus = Counter(here.get("gpus") or [])
+    cards = "".join(f", {count} × {name}" for name, count in gpus.items())
+    memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
+    count = here.get("cores", "?")
+    cores = "1 core" if count == 1 else f"{count} cores"
+    number = record.get("threads", count)
+    threads = "" if number == count else ", 1 thread" if number == 1 else f", {number} threads"
+    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}{threads}"
+
+
+def timed_banner(said: str, record: Record, labels: Iterable[str]) -> str:
+    """Say above speeds that they are of a machine, and of networks that are named here.
+
+    Args:
+        said: What the profile wants said of all speeds, or nothing.
+        record: Of the ledger.
+        labels: Encoders that were timed.
+
+    Returns:
+        One line.
+    """
+    own = (
+        f"SPEED ONLY: no number here is a score. Measured on {machine(record)}, not on the paper's "
+        f"hardware. What was timed: {'; '.join(dict.fromkeys(labels))}."
+    )
+    return " ".join(filter(None, [said.strip(), own]))
+
+
+def in_words(seconds: float) -> str:
+    """Say a duration: "2.5 h", "12 min" or "40 s"."""
+    if seconds >= _HOUR:
+        return f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _MINUTE:.0f} min" if seconds >= _MINUTE else f"{seconds:.0f} s"
+
+
+def _code(record: Record) -> str:
+    state = record.get("git") or {}
+    commit = str(state.get("commit") or "no commit")[:12]
+    return f"{commit} with changes" if state.get("dirty") else commit
+
+
+def _verdicts(sheet: Sheet) -> str:
+    counts = Counter(cell.verdict for cell in sheet.cells)
+    said = [f"{name} {counts[name]} ({VERDICTS[name]})" for name in VERDICTS if counts[name]]
+    tolerance = "" if sheet.table.timed else f", tolerance {sheet.table.tolerance:g}"
+    return f"Verdicts{tolerance}: {'; '.join(said)}."

@@ -1,7 +1,8 @@
-"""One YAML file a table: columns, rows in the paper's order, the paper's numbers."""
+"""A table of the paper as one YAML file: its columns, its rows, the paper's numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,14 @@ _PARTS = ("folds", "topics")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: one score of one task, or the mean of other columns.
+    """One score of one task, or the mean of other columns.
 
     Attributes:
         name: The paper's heading.
-        task: What the model is scored on; None for a mean.
+        task: What a model is scored on; None for a mean.
         metric: Which score of the task.
-        overrides: What all runs of this column have in common, added to the row's.
-        mean_of: Names of the columns that are averaged, empty for a task.
+        overrides: Options that all runs of this column share, added to the row's.
+        mean_of: The columns that are averaged; empty for a task.
     """
 
     name: str
@@ -40,20 +41,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: what is trained or encoded, and the paper's numbers.
+    """What is trained or encoded, and the paper's numbers for it.
 
     Attributes:
-        name: The paper's name of the row.
-        section: The paper's block of rows, "" when there are none.
-        trained: Whether `overrides` are those of `train.py` or those of `scripts/evaluate.py`.
+        name: The paper's short name of the row.
+        section: The paper's block of rows; "" where there are no blocks.
+        trained: Whether `overrides` are words of `train.py` or of `scripts/evaluate.py`.
         overrides: The words one would type.
-        parts: "folds" or "topics" when each part of the data set is a training run of its own, on
+        parts: "folds" or "topics" if each part of the data set is a training run of its own, on
             all other parts, and a cell is the mean over the parts; else "".
         quoted: Whose number the paper repeats, for a row without a model; else "".
         paper: The paper's number by column; a column that is missing here has no cell.
         paper_sd: The paper's ± by column, where it prints one.
-        note: What has to be known about the paper's row.
-        instead_of: The paper's encoder where a profile trains another one in its place, else "".
+        note: What a reader has to know about the paper's row.
+        instead_of: The paper's encoder, where a profile trains another one instead; else "".
     """
 
     name: str
@@ -73,14 +74,14 @@ class Table:
     """A table of the paper.
 
     Attributes:
-        name: The word on the command line, the file's name without `table_`.
+        name: The word on the command line: the file's name without `table_`.
         title: Heading.
         caption: What the numbers are.
         tolerance: Largest |ours - paper| that counts as a match.
         seeds: Runs of each trained cell.
         columns: In the paper's order.
         rows: In the paper's order.
-        timed: Whether its rows are timed side by side, in place of each being scored.
+        timed: Whether its rows are timed side by side instead of being scored one by one.
     """
 
     name: str
@@ -92,20 +93,9 @@ class Table:
     rows: tuple[Row, ...]
     timed: bool = False
 
-    def column(self, name: str) -> Column:
-        """The column of this name (a KeyError is a bug: `load` has checked all names)."""
-        return {column.name: column for column in self.columns}[name]
-
 
 def existing(folder: Path = TABLES) -> list[str]:
-    """Tables there are, as they are named on the command line.
-
-    Args:
-        folder: Where the YAML files lie.
-
-    Returns:
-        Names in the order of the paper.
-    """
+    """Return the names of the tables in a folder, in the order of the paper."""
     names = [path.stem.removeprefix("table_") for path in folder.glob("table_*.yaml")]
     return sorted(names, key=lambda name: (len(name), name))
 
@@ -115,44 +105,42 @@ def load(name: str, folder: Path = TABLES) -> Table:
 
     Args:
         name: "1", "2", ….
-        folder: Where the YAML files lie.
+        folder: Where the YAML files are.
 
     Returns:
         The table.
 
     Raises:
-        UserError: There is no such table, or its file does not hold one.
+        UserError: There is no such table, or its file does not describe one.
     """
     if name not in existing(folder):
-        raise UserError(
-            f"table={name}: there is no such table; there are: {_list(existing(folder))}"
-        )
+        known = ", ".join(existing(folder)) or "none"
+        raise UserError(f"there is no such table; there are: {known}", where=f"table={name}")
     path = folder / f"table_{name}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+        raise UserError(f"not readable as YAML: {error}", where=path) from error
     try:
         return _table(name, content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: {type(error).__name__} {error}") from error
+        raise UserError(f"{type(error).__name__} {error}", where=path) from error
 
 
 def _table(name: str, content: dict[str, Any]) -> Table:
-    _only(content, _TABLE_KEYS, "table")
+    _refuse_unknown(content, _TABLE_KEYS, "table")
     columns = tuple(_column(column) for column in content["columns"])
     names = [column.name for column in columns]
     for column in columns:
         if unknown := set(column.mean_of) - set(names):
             raise ValueError(f"column {column.name} averages {_list(unknown)}, which do not exist")
     rows = tuple(_row(row, names) for row in content["rows"])
-    labels = [(row.section, row.name) for row in rows]
-    if len(set(labels)) < len(labels) or len(set(names)) < len(names):
+    if len({row.name for row in rows}) < len(rows) or len(set(names)) < len(names):
         raise ValueError("two rows or two columns have the same name")
     return Table(
         name=name,
         title=str(content["title"]),
-        caption=str(content["caption"]),
+        caption=str(content["caption"]).strip(),
         tolerance=float(content["tolerance"]),
         seeds=int(content["seeds"]),
         columns=columns,
@@ -162,7 +150,7 @@ def _table(name: str, content: dict[str, Any]) -> Table:
 
 
 def _column(content: dict[str, Any]) -> Column:
-    _only(content, _COLUMN_KEYS, f"column {content.get('name')}")
+    _refuse_unknown(content, _COLUMN_KEYS, f"column {content.get('name')}")
     if ("task" in content) == ("mean_of" in content):
         raise ValueError(f"column {content['name']} needs either task or mean_of")
     return Column(
@@ -176,7 +164,7 @@ def _column(content: dict[str, Any]) -> Column:
 
 def _row(content: dict[str, Any], columns: list[str]) -> Row:
     what = f"row {content.get('name')}"
-    _only(content, _ROW_KEYS, what)
+    _refuse_unknown(content, _ROW_KEYS, what)
     kinds = [kind for kind in ("train", "encoder", "quoted") if kind in content]
     if len(kinds) != 1:
         raise ValueError(f"{what} needs one of train, encoder and quoted")
@@ -198,17 +186,17 @@ def _row(content: dict[str, Any], columns: list[str]) -> Row:
 
 
 def _numbers(values: list[float | None], columns: list[str], what: str) -> dict[str, float]:
-    """Numbers by column; null stands where the paper has none."""
+    """Return numbers by column; null stands where the paper has none."""
     if len(values) != len(columns):
         raise ValueError(f"{what}: {len(values)} numbers for {len(columns)} columns")
     pairs = zip(columns, values, strict=True)
     return {column: float(value) for column, value in pairs if value is not None}
 
 
-def _only(content: dict[str, Any], allowed: set[str], what: str) -> None:
+def _refuse_unknown(content: dict[str, Any], allowed: set[str], what: str) -> None:
     if unknown := set(content) - allowed:
         raise ValueError(f"{what}: unknown {_list(unknown)}; known: {_list(allowed)}")
 
 
-def _list(names: Any) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -12,8 +12,7 @@ from typing import Any
 
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
-from sbert_repro.tables import remarks
-from sbert_repro.tables.render import COLUMNS
+from sbert_repro.tables.render import COLUMNS, machine, timed_banner
 from sbert_repro.tables.spec import Row, Table
 
 VERDICT = "other machine"
@@ -166,7 +165,7 @@ def as_markdown(sheet: TimedSheet) -> str:
     lines = [
         f"# Table {sheet.table.name}: {sheet.table.title} (profile {sheet.profile})",
         "",
-        remarks.timed_banner(sheet.banner, dict(sheet.record), labels),
+        f"> **{timed_banner(sheet.banner, dict(sheet.record), labels)}**",
         "",
         f"{sheet.table.caption} Each cell: ours [slowest, fastest repeat] (the paper's); — was not "
         "run.",
@@ -225,7 +224,7 @@ def notes(sheet: TimedSheet) -> list[str]:
         *(f"{name}: not run: {reason}" for name, reason in rows if reason),
         f"Measured on {'; '.join(found['notes'])}: {found['repeats']} repeats of each row, in "
         f"turns, after a warm-up, tokenisation included, on the {found['device']}.",
-        f"Hardware: {remarks.machine(record)}; {found['threads']} threads; {libraries}.",
+        f"Hardware: {machine(record)}; {found['threads']} threads; {libraries}.",
         f"Ceiling: the four matrix products of a layer, measured in the same turns, GFLOP/s: "
         f"{ceiling}. Useful arithmetic counts no padding.",
         f"Verdict: {VERDICT} (a speed on another machine than the paper's, not comparable).",

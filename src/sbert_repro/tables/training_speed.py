@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 
 from sbert_repro.config import plain
 from sbert_repro.data.schema import FOLDS, dataset
-from sbert_repro.tables.remarks import machine
-from sbert_repro.tables.subject import Stage
+from sbert_repro.tables.plan import Stage
+from sbert_repro.tables.render import machine
 
 FILE = "benchmark_train.json"
 _BASE = ("google-bert/bert-base-uncased", "FacebookAI/roberta-base")

@@ -14,7 +14,7 @@ import torch
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.speed import record
-from sbert_repro.tables import remarks, spec, timed
+from sbert_repro.tables import render, spec, timed
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -77,13 +77,13 @@ def test_code_that_is_not_timed_may_change(tmp_path):
 def test_the_banner_of_a_speed_says_what_was_timed_and_where():
     """The lite profile's says MiniLM, which no row of Table 7 is."""
     here = {"hardware": {"cpu": "Some CPU", "cores": 2, "ram_gib": 4.0}}
-    line = remarks.timed_banner("", here, ["GloVe", "random weights, shape of bert", "GloVe"])
+    line = render.timed_banner("", here, ["GloVe", "random weights, shape of bert", "GloVe"])
     assert line == (
-        "> **SPEED ONLY: no number here is a score. Measured on Some CPU, 2 cores, 4 GiB, not on "
-        "the paper's hardware. What was timed: GloVe; random weights, shape of bert.**"
+        "SPEED ONLY: no number here is a score. Measured on Some CPU, 2 cores, 4 GiB, not on "
+        "the paper's hardware. What was timed: GloVe; random weights, shape of bert."
     )
     assert record.composed("lite", []).profile.timed_banner == ""
-    assert "> **DEMO. SPEED ONLY" in remarks.timed_banner(" DEMO.\n", here, [])
+    assert "DEMO. SPEED ONLY" in render.timed_banner(" DEMO.\n", here, [])
 
 
 def made(table):
