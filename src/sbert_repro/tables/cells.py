@@ -17,7 +17,7 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from sbert_repro.data.record import dataset
+from sbert_repro.data.schema import dataset
 from sbert_repro.facts import Fact, fact, is_partial
 from sbert_repro.redaction import masked
 from sbert_repro.tables.plan import (
