@@ -10,7 +10,7 @@ from pathlib import Path
 from sbert_repro.command_line import one_line_errors
 from sbert_repro.data.download import SOURCE_FILE
 from sbert_repro.data.schema import DataSet, Source, dataset, names
-from sbert_repro.data.word_vector_files import FOLDER, PUBLISHED
+from sbert_repro.data.word_vectors import FOLDER, PUBLISHED
 from sbert_repro.storage import write_file
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"

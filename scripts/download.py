@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sbert_repro.command_line import one_line_errors
-from sbert_repro.data import word_vector_files
+from sbert_repro.data import word_vectors
 from sbert_repro.data.download import download
 from sbert_repro.data.schema import dataset, names
 from sbert_repro.errors import UserError
@@ -32,16 +32,16 @@ def _wanted(words: list[str]) -> tuple[list[str], Path]:
             root = value
         else:
             raise UserError(f"{word}: expected names of data sets and root=FOLDER")
-    return chosen or [*names(), word_vector_files.FOLDER], Path(root)
+    return chosen or [*names(), word_vectors.FOLDER], Path(root)
 
 
 def main() -> None:
     """Download one data set after another; what is there already is left alone."""
     chosen, root = _wanted(sys.argv[1:])
-    records = [dataset(name) for name in chosen if name != word_vector_files.FOLDER]
+    records = [dataset(name) for name in chosen if name != word_vectors.FOLDER]
     done = [download(record, root) for record in records]
-    if word_vector_files.FOLDER in chosen:
-        done.append(word_vector_files.download(root))
+    if word_vectors.FOLDER in chosen:
+        done.append(word_vectors.download(root))
     console = Console(soft_wrap=True, highlight=False)
     for line in chain.from_iterable(done):
         console.print(line, markup=False)

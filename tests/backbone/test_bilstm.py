@@ -6,7 +6,7 @@ import torch
 
 from sbert_repro.backbone.bilstm import WEIGHTS, BiLstmBackbone, fresh, is_bilstm, load
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import pad
+from sbert_repro.data.batches import pad
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
 from sbert_repro.pooling.max import MaxPooling

@@ -10,8 +10,7 @@ import pytest
 from sbert_repro.data import demo
 from sbert_repro.data.demo_language.vectors import as_text, word_vectors
 from sbert_repro.data.demo_language.words import CONCEPTS, vocabulary
-from sbert_repro.data.word_vector_files import find
-from sbert_repro.data.word_vectors import load
+from sbert_repro.data.word_vectors import find, load
 from sbert_repro.encoders.word_average import WordAverageEncoder
 from sbert_repro.evaluation.evaluate import evaluate
 
@@ -57,7 +56,7 @@ def test_both_files_are_read_and_averaging_them_says_something(tmp_path):
     demo.write_demo(root)
     for name, width in (("demo-glove.txt", 24), ("demo-fasttext.vec", 32)):
         found = load(find(name, [root / "word_vectors"]), tmp_path / "cache")
-        assert found.values.shape[1] == width and found.notes == []
+        assert found.values.shape[1] == width and found.facts == []
     encoder = WordAverageEncoder(name, data_root=str(root), cache=str(tmp_path / "cache"))
     scores = evaluate(encoder, "stsb,bws", root, allow_partial=True)
     assert scores["stsb"]["spearman"] > 30

@@ -137,7 +137,9 @@ def test_missing_files_say_where_from_and_where_to(files, tmp_path):
     with pytest.raises(UserError, match=said):
         encoder(folder, "gone.pkl", models_root=tmp_path)
     options = {"models_root": folder, "data_root": tmp_path, "cache": tmp_path}
-    with pytest.raises(UserError, match=r"glove\.840B\.300d\.txt are not there.*download https"):
+    with pytest.raises(
+        UserError, match=r"glove\.840B\.300d\.txt are not on this machine.*download https"
+    ):
         InferSentEncoder("infersent1.pkl", "glove.840B.300d.txt", **options)
     with pytest.raises(UserError, match=r"encoder\.padding=zero is unknown: use v1 or masked"):
         encoder(folder, padding="zero")

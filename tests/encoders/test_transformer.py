@@ -54,7 +54,7 @@ def test_batch_mates_and_padding_never_change_a_vector(tiny_bert, texts, pooling
 
 def test_empty_and_endless_sentences_are_embedded_and_counted(tiny_bert, caplog):
     encoder = TransformerEncoder(str(tiny_bert), MeanPooling(), max_length=10)
-    with caplog.at_level(logging.INFO, "sbert_repro.data.word_pieces"):
+    with caplog.at_level(logging.INFO, "sbert_repro.data.tokens"):
         vectors = encoder.encode(["", "dog " * 25_000, "dog " * 10, "dog " * 11])
     assert caplog.messages == ["2 of 4 sentences were cut to 10 word pieces"]
     assert np.isfinite(vectors).all()

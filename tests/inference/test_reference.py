@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbert_repro.data.batching import pad
+from sbert_repro.data.batches import pad
 from sbert_repro.inference import progress, reference
 
 PIECES = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=12), min_size=1, max_size=20)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbert_repro.data.schema import dataset, names
-from sbert_repro.data.word_vector_files import PUBLISHED
+from sbert_repro.data.word_vectors import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 page = runpy.run_path(str(ROOT / "scripts" / "data_cards.py"))["page"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sbert_repro.backbone.packing import PackedTokens, pack
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import BatchStream
+from sbert_repro.data.batches import BatchStream
 from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import UserError
 from sbert_repro.training.order import RunOrder, ready_for

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sbert_repro.backbone.transformer import load
-from sbert_repro.data.batching import BatchStream
+from sbert_repro.data.batches import BatchStream
 from sbert_repro.losses.classification import ClassificationLoss
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.losses.regression import RegressionLoss

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sbert_repro.batch import Tokens
-from sbert_repro.data.word_vector_files import FOLDER, find
-from sbert_repro.data.word_vectors import WordVectors
+from sbert_repro.data.word_vectors import FOLDER, WordVectors, find
 from sbert_repro.data.word_vectors import load as load_word_vectors
 from sbert_repro.errors import UserError
 

@@ -1,12 +1,13 @@
-"""Word pieces of a data set, made once for each tokenizer and kept on disk, memory-mapped.
+"""Texts as word-piece ids: cut as the authors cut them, cached on disk, joined for cross-encoders.
 
-A column of texts becomes one flat array of word-piece ids and the place where each text begins, so
-that 942,069 pairs need neither Python lists nor padding. They are written chunk by chunk, the
-folder is put in place by one rename, and a reader maps it without loading it.
+A column of texts becomes one flat array of ids and the place where each text begins, so that
+942,069 pairs need neither Python lists nor padding. The arrays are written chunk by chunk, once for
+each tokenizer and length, and read memory-mapped.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -15,33 +16,143 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.read import Split
-from sbert_repro.data.word_pieces import WordPieces, identity
-from sbert_repro.data.word_tokenizer import WordRows, WordTokenizer
+from sbert_repro.data.words import WordRows, WordTokenizer
 from sbert_repro.errors import UserError
 from sbert_repro.storage import filling, unwritable
 
 _log = logging.getLogger(__name__)
 
 Tokenizer = PreTrainedTokenizerBase | WordTokenizer
-"""Of word pieces, or of words that have vectors; both make rows of numbers of a text."""
+"""A tokenizer of word pieces, or of words that have vectors."""
 
-# Part of the key: raise it when the same text would give other arrays.
 FORMAT = 1
+"""Part of the cache key: raise it when the same text would give other arrays."""
 _CHUNK = 1024
+
+
+class WordPieces:
+    """Turns texts into word-piece ids and counts the texts that it cuts.
+
+    Args:
+        tokenizer: The backbone's tokenizer; it is copied and stays as it is.
+        max_length: Word pieces of a text at most, **without** the special tokens around them: the
+            authors' ``max_seq_length`` leaves ``[CLS]`` and ``[SEP]`` out.
+
+    Attributes:
+        max_length: As given.
+        truncated: Texts cut so far.
+        empty: Texts without a word piece so far.
+
+    Raises:
+        UserError: If the tokenizer is not a fast one, or the length leaves nothing.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        if max_length < 1:
+            raise UserError("expected at least 1 word piece", where=f"max_length={max_length}")
+        self.truncated = 0
+        self.empty = 0
+        self.max_length = max_length
+        self._tokenizer = _plain_copy(tokenizer)
+        # One more than is kept, so that a text that is cut can be told from one that just fits.
+        self._tokenizer.enable_truncation(max_length + 1)
+        self._before, self._after = _special_tokens(self._tokenizer)
+
+    def copy(self) -> WordPieces:
+        """Return a copy that counts from 0 and shares the tokenizer, which takes 30 ms to copy."""
+        again = copy.copy(self)
+        again.truncated = again.empty = 0
+        return again
+
+    def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Turn texts into ids.
+
+        Args:
+            texts: ``N`` texts of any length; an empty one keeps its special tokens.
+
+        Returns:
+            ``N`` arrays ``[T]``, int32, special tokens included, not padded.
+        """
+        rows = []
+        valid = [text if text.isascii() else _without_surrogates(text) for text in texts]
+        for encoding in self._tokenizer.encode_batch_fast(valid, add_special_tokens=False):
+            ids = encoding.ids
+            self.truncated += len(ids) > self.max_length
+            self.empty += not ids
+            ids = self._before + ids[: self.max_length] + self._after
+            rows.append(np.array(ids, dtype=np.int32))
+        return rows
+
+    def log_truncated(self, texts: int) -> None:
+        """Log how many of ``texts`` texts were cut, if any was."""
+        if self.truncated:
+            counts = f"{self.truncated:,} of {texts:,}"
+            _log.info("%s sentences were cut to %s word pieces", counts, self.max_length)
+
+
+def _without_surrogates(text: str) -> str:
+    """Join UTF-16 surrogate pairs and replace lone surrogates, which are no characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def tokenizer_sha256(tokenizer: Tokenizer) -> str:
+    """Identify a tokenizer by what it does to a text, wherever its files lie.
+
+    Vocabulary, normalisation and special tokens count. Truncation and padding do not: they are set
+    here.
+
+    Args:
+        tokenizer: The tokenizer.
+
+    Returns:
+        64 hex digits.
+    """
+    if isinstance(tokenizer, WordTokenizer):
+        return tokenizer.identity
+    settings = json.loads(_plain_copy(tokenizer).to_str())
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _plain_copy(tokenizer: PreTrainedTokenizerBase) -> tokenizers.Tokenizer:
+    """Copy a tokenizer without truncation and padding, which are part of a tokenizer's state."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, tokenizers.Tokenizer):
+        raise UserError(
+            "the tokenizer has no tokenizer.json: expected a BERT or RoBERTa model folder",
+            where=tokenizer.name_or_path,
+        )
+    copied = tokenizers.Tokenizer.from_str(backend.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return copied
+
+
+def _special_tokens(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the ids before and after a text, ``[CLS]`` and ``[SEP]`` for BERT."""
+    probe = tokenizer.encode("a")
+    inside = [i for i, sequence in enumerate(probe.sequence_ids) if sequence is not None]
+    if not inside:  # the vocabulary drops unknown words, "a" among them: only the two are left
+        return probe.ids[:1], probe.ids[1:]
+    return probe.ids[: inside[0]], probe.ids[inside[-1] + 1 :]
 
 
 @dataclass(frozen=True)
 class TokenColumn:
-    """The word pieces of ``N`` texts, one after another.
+    """The ids of ``N`` texts, one after another.
 
     Attributes:
-        ids: Word-piece ids of all texts, special tokens included; flat, int32, memory-mapped.
+        ids: Ids of all texts, special tokens included; flat, int32, memory-mapped.
         offsets: Where each text begins, and where the last one ends; ``[N + 1]``, int64.
-        truncated: Texts that were cut to the greatest length.
+        truncated: Texts that were cut to the maximum length.
         empty: Texts without a word piece.
     """
 
@@ -51,32 +162,25 @@ class TokenColumn:
     empty: int
 
     def __len__(self) -> int:
-        """Give the number of texts ``N``."""
+        """Return the number of texts ``N``."""
         return len(self.offsets) - 1
 
     def row(self, i: int) -> np.ndarray:
-        """Give the word pieces of one text.
-
-        Args:
-            i: Row number.
-
-        Returns:
-            np.ndarray: ``[T]``, int32, unpadded.
-        """
+        """Return the ids of text ``i``: ``[T]``, int32, not padded."""
         return self.ids[self.offsets[i] : self.offsets[i + 1]]
 
 
 def cache_key(split: Split, limit: int | None, tokenizer: Tokenizer, max_length: int) -> str:
-    """Give the key that a split's word pieces are kept under.
+    """Return the key that a split's ids are cached under.
 
     Args:
-        split: The examples; the sha256 of their file and their number count.
+        split: The examples, identified by their file's sha256 and their number.
         limit: The limit they were read with.
-        tokenizer: The tokenizer; its settings and vocabulary count, not where it lies.
-        max_length: Greatest number of word pieces, without special tokens.
+        tokenizer: The tokenizer; see `tokenizer_sha256`.
+        max_length: Word pieces at most, special tokens not counted.
 
     Returns:
-        str: 16 hex digits.
+        16 hex digits.
     """
     settings = {
         "format": FORMAT,
@@ -85,20 +189,10 @@ def cache_key(split: Split, limit: int | None, tokenizer: Tokenizer, max_length:
         "columns": list(split.texts),
         "rows": len(split),
         "limit": limit,
-        "tokenizer": _identity(tokenizer),
+        "tokenizer": tokenizer_sha256(tokenizer),
         "max_length": max_length,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _identity(tokenizer: Tokenizer) -> str:
-    return tokenizer.identity if isinstance(tokenizer, WordTokenizer) else identity(tokenizer)
-
-
-def _pieces(tokenizer: Tokenizer, max_length: int) -> WordPieces | WordRows:
-    if isinstance(tokenizer, WordTokenizer):
-        return WordRows(tokenizer, max_length)
-    return WordPieces(tokenizer, max_length)
 
 
 def tokenise(
@@ -108,30 +202,32 @@ def tokenise(
     cache: Path,
     key: str,
 ) -> dict[str, TokenColumn]:
-    """Give the word pieces of every column, from the cache when they are there.
+    """Return the ids of every column, from the cache if they are there.
 
-    Two processes may make the same key at once: each writes a folder of its own, the first to
-    finish puts it in place, the other throws its own away.
+    Two processes may make the same key at once: each fills a folder of its own, the first to finish
+    puts it in place and the other throws its own away.
 
     Args:
         texts_by_column: Column → ``N`` texts.
-        tokenizer: The tokenizer of the backbone.
-        max_length: Greatest number of word pieces, without special tokens.
-        cache: Folder of all caches.
-        key: From ``cache_key``.
+        tokenizer: The backbone's tokenizer.
+        max_length: Word pieces of a text at most, special tokens not counted.
+        cache: Folder of all token caches.
+        key: From `cache_key`.
 
     Returns:
-        dict[str, TokenColumn]: Column → its word pieces, in the order given.
+        Column → its ids, in the order given.
 
     Raises:
-        UserError: If the cache cannot be written.
+        UserError: If the cache cannot be written, or what lies there is damaged.
     """
     folder = cache / key
     if not folder.is_dir():
         rows = max(map(len, texts_by_column.values()))
         _log.info("making word pieces of %s rows, once, in %s", f"{rows:,}", folder)
         try:
-            _make(folder, texts_by_column, tokenizer, max_length)
+            with filling(folder) as unfinished:
+                for name, texts in texts_by_column.items():
+                    _write(unfinished, name, texts, _splitter(tokenizer, max_length))
         except OSError as problem:
             raise unwritable(folder, problem) from problem
     columns = {name: _open(folder, name, len(texts)) for name, texts in texts_by_column.items()}
@@ -143,18 +239,13 @@ def tokenise(
     return columns
 
 
-def _make(
-    folder: Path,
-    texts_by_column: Mapping[str, Sequence[str]],
-    tokenizer: Tokenizer,
-    max_length: int,
-) -> None:
-    with filling(folder) as own:
-        for name, texts in texts_by_column.items():
-            _write(own, name, texts, _pieces(tokenizer, max_length))
+def _splitter(tokenizer: Tokenizer, max_length: int) -> WordPieces | WordRows:
+    if isinstance(tokenizer, WordTokenizer):
+        return WordRows(tokenizer, max_length)
+    return WordPieces(tokenizer, max_length)
 
 
-def _write(folder: Path, name: str, texts: Sequence[str], pieces: WordPieces | WordRows) -> None:
+def _write(folder: Path, name: str, texts: Sequence[str], split: WordPieces | WordRows) -> None:
     end = 0
     with (
         AppendedArray(folder / f"{name}.ids.npy", np.int32) as ids,
@@ -162,23 +253,133 @@ def _write(folder: Path, name: str, texts: Sequence[str], pieces: WordPieces | W
     ):
         offsets.append(np.zeros(1))
         for start in range(0, len(texts), _CHUNK):
-            rows = pieces(texts[start : start + _CHUNK])
+            rows = split(texts[start : start + _CHUNK])
             ends = end + np.cumsum([len(row) for row in rows])
             ids.append(np.concatenate(rows))
             offsets.append(ends)
             end = int(ends[-1])
-    counts = {"truncated": pieces.truncated, "empty": pieces.empty}
+    counts = {"truncated": split.truncated, "empty": split.empty}
     (folder / f"{name}.json").write_text(json.dumps(counts), encoding="utf-8")
 
 
 def _open(folder: Path, name: str, rows: int) -> TokenColumn:
+    mend = "delete the folder; it is made again when it is needed"
     try:
         counts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         ids = np.load(folder / f"{name}.ids.npy", mmap_mode="r")
         offsets = np.load(folder / f"{name}.offsets.npy")
-        whole = len(offsets) == rows + 1 and offsets[-1] == len(ids)
+        complete = len(offsets) == rows + 1 and offsets[-1] == len(ids)
     except (OSError, ValueError) as problem:
-        raise UserError(f"cannot read the word pieces in {folder}: delete it") from problem
-    if not whole:
-        raise UserError(f"the word pieces in {folder} are not those of {rows:,} texts: delete it")
+        raise UserError("its word pieces cannot be read", where=folder, mend=mend) from problem
+    if not complete:
+        found = f"its word pieces are not those of {rows:,} texts"
+        raise UserError(found, where=folder, mend=mend)
     return TokenColumn(ids, offsets, counts["truncated"], counts["empty"])
+
+
+class PairTemplate:
+    """The special tokens around and between two texts, as the model was pre-trained on them.
+
+    BERT reads ``[CLS] a [SEP] b [SEP]`` with token type 0 up to the first ``[SEP]`` and 1 after it,
+    RoBERTa ``<s> a </s></s> b </s>`` with one type. The tokenizer itself is asked which it is.
+    A pair is put together from the ids that each text has by itself, so models of single sentences
+    and of pairs share one cache.
+
+    # paper: how long the sentences of a pair may be is not said
+    # here: each is cut as a single sentence is (data.max_length); a pair that is longer than the
+    # model has positions for then loses word pieces of its longer text
+    # effect: table 2, table 3
+
+    Args:
+        tokenizer: The backbone's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        plain = _plain_copy(tokenizer)
+        before, after = _special_tokens(plain)
+        self._single = (len(before), len(after))
+        probe = plain.encode("a", "a")
+        first, second = (
+            [i for i, text in enumerate(probe.sequence_ids) if text == number] for number in (0, 1)
+        )
+        if first and second:
+            ends = [first[0], first[-1] + 1, second[0], second[-1] + 1]
+        else:  # the vocabulary drops unknown words, "a" among them: nothing stands between
+            ends = [1, 1, len(probe.ids) - 1, len(probe.ids) - 1]
+        ids_and_types = np.array([probe.ids, probe.type_ids], np.int32)
+        self._before, _, self._between, _, self._after = np.split(ids_and_types, ends, axis=1)
+
+    @property
+    def specials(self) -> int:
+        """The number of special tokens of a pair."""
+        return sum(part.shape[1] for part in (self._before, self._between, self._after))
+
+    def lengths(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the lengths ``[N]`` of pairs that are not cut, special tokens included.
+
+        Args:
+            first: Lengths of first texts with the special tokens of single texts; ``[N]``.
+            second: The same of second texts; ``[N]``.
+
+        Returns:
+            Lengths; ``[N]``.
+        """
+        return first + second - 2 * sum(self._single) + self.specials
+
+    def join(self, first: np.ndarray, second: np.ndarray, max_length: int) -> np.ndarray:
+        """Put two texts into one row.
+
+        Args:
+            first: Ids of one text with the special tokens of a single text; ``[T_1]``.
+            second: The same of another text; ``[T_2]``.
+            max_length: Tokens of the row at most, special tokens included.
+
+        Returns:
+            Ids above token types; ``[2, T]``, int32.
+        """
+        before, after = self._single
+        a, b = (row[before : len(row) - after] for row in (first, second))
+        # The longer text is cut first, then both to one half.
+        room = max_length - self.specials
+        shorter = min(len(a), len(b), room // 2)
+        longer = min(max(len(a), len(b)), room - shorter)
+        a, b = (a[:shorter], b[:longer]) if len(a) <= len(b) else (a[:longer], b[:shorter])
+        type_a, type_b = self._before[1, 0], self._after[1, 0]
+        parts = [
+            self._before,
+            np.stack([a, np.full_like(a, type_a)]),
+            self._between,
+            np.stack([b, np.full_like(b, type_b)]),
+            self._after,
+        ]
+        return np.concatenate(parts, axis=1)
+
+
+class PairColumn:
+    """Pairs of two columns of texts, each put together when it is asked for.
+
+    Args:
+        first: First texts; ``[N]``.
+        second: Second texts; ``[N]``.
+        template: How the model reads pairs.
+        max_length: Tokens of a pair at most, special tokens included.
+
+    Attributes:
+        cut: Pairs that the model has too few positions for.
+    """
+
+    def __init__(
+        self, first: TokenColumn, second: TokenColumn, template: PairTemplate, max_length: int
+    ) -> None:
+        lengths = template.lengths(np.diff(first.offsets), np.diff(second.offsets))
+        self.cut = int((lengths > max_length).sum())
+        self._columns, self._template, self._max_length = (first, second), template, max_length
+
+    def __len__(self) -> int:
+        """Return the number of pairs ``N``."""
+        return len(self._columns[0])
+
+    def row(self, i: int) -> np.ndarray:
+        """Return pair ``i``: ids above token types ``[2, T]``, int32."""
+        first, second = (column.row(i) for column in self._columns)
+        return self._template.join(first, second, self._max_length)

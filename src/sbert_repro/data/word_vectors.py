@@ -1,6 +1,6 @@
-"""Pre-trained word vectors: where their files lie, and a memory-mapped copy of them.
+"""Pre-trained word vectors: the published files, finding them, and a memory-mapped copy.
 
-A text file is read once. Its numbers are then kept as one ``.npy`` file that is mapped, not loaded,
+A text file is read once. Its numbers are then kept in one ``.npy`` file that is mapped, not loaded,
 so that 2,000,000 words of 300 numbers need the memory of the words and of the vectors looked at.
 """
 
@@ -11,12 +11,15 @@ import gzip
 import hashlib
 import json
 import logging
+import re
 import shutil
 import sys
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -24,16 +27,189 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import wrap_file
 
+from sbert_repro.data.download import fetch
 from sbert_repro.data.npy import AppendedArray
-from sbert_repro.data.word_vector_files import Place
-from sbert_repro.data.word_vector_text import rows
 from sbert_repro.errors import UserError
-from sbert_repro.storage import lock, sha256_of, unwritable, write_file
+from sbert_repro.facts import Fact, fact
+from sbert_repro.storage import filling, lock, sha256_of, unwritable, write_file
 
+FOLDER = "word_vectors"
+"""Where the files lie in the data root."""
 FORMAT = 1
-"""Raised when the cached files change their meaning."""
+"""Part of the cache key: raise it when the same file would give other vectors."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file of word vectors.
+
+    Attributes:
+        name: The text file.
+        archive: What it is downloaded as; it need not be unpacked.
+        url: Where from.
+        licence: Its terms.
+        citation: Whom to cite.
+        note: What a reader of a number must know.
+        in_tables: A row of the paper's tables is run with it, so `make data` gets it.
+    """
+
+    name: str
+    archive: str
+    url: str
+    licence: str
+    citation: str
+    note: str
+    in_tables: bool = True
+
+
+_GLOVE_LICENCE = "Public Domain Dedication and License 1.0"
+_GLOVE_CITATION = "Pennington et al. 2014, GloVe: Global vectors for word representation"
+PUBLISHED = (
+    Published(
+        name="glove.6B.300d.txt",
+        archive="glove.6B.zip",
+        url="https://nlp.stanford.edu/data/glove.6B.zip",
+        note=(
+            "The paper does not say which GloVe file it averages; this is the one that the "
+            "authors' own averaging model loads. 400,000 words, lower-cased."
+        ),
+        licence=_GLOVE_LICENCE,
+        citation=_GLOVE_CITATION,
+    ),
+    Published(
+        name="glove.840B.300d.txt",
+        archive="glove.840B.300d.zip",
+        url="https://nlp.stanford.edu/data/glove.840B.300d.zip",
+        note="The file that SentEval and InferSent use: 2,196,017 words, with upper case.",
+        in_tables=False,
+        licence=_GLOVE_LICENCE,
+        citation=_GLOVE_CITATION,
+    ),
+    Published(
+        name="crawl-300d-2M.vec",
+        archive="crawl-300d-2M.vec.zip",
+        url="https://dl.fbaipublicfiles.com/fasttext/vectors-english/crawl-300d-2M.vec.zip",
+        licence="CC BY-SA 3.0",
+        citation="Mikolov et al. 2018, Advances in pre-training distributed word representations",
+        note="Words only, no sub-word units: a word that is not in the file has no vector.",
+    ),
+)
+"""Files that have a known source; any other file is found by its path."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the text of some word vectors lies.
+
+    Attributes:
+        file: The file on the disk.
+        member: The text's name in it, if it is a zip archive.
+    """
+
+    file: Path
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the text, without folders."""
+        return Path(str(self)).name
+
+    def __str__(self) -> str:
+        """Return the path of the text, that of its archive included."""
+        return str(self.file if self.member is None else self.file / self.member)
+
+
+def find(path: str, folders: list[Path]) -> Place:
+    """Find a file of word vectors, packed or not.
+
+    Args:
+        path: A file (``.txt``, ``.vec``, each also with ``.gz``), ``ARCHIVE.zip`` that holds one
+            such file, ``ARCHIVE.zip/MEMBER``, or the name of any of these in one of ``folders``.
+        folders: Where to look for what is no path by itself.
+
+    Returns:
+        The text.
+
+    Raises:
+        UserError: If it is nowhere (code ``missing``); says where to download a published file.
+    """
+    given = Path(path).expanduser()
+    published = next((known for known in PUBLISHED if known.name == given.name), None)
+    for folder in [Path(), *folders]:
+        wanted = folder / given
+        for file in (wanted, wanted.with_name(f"{wanted.name}.gz")):
+            if file.is_file():
+                return _inside(file, None)
+        if wanted.parent.suffix == ".zip" and wanted.parent.is_file():
+            return _inside(wanted.parent, wanted.name)
+        if published and (archive := wanted.with_name(published.archive)).is_file():
+            return _inside(archive, published.name)
+    mend = "name a text file of word vectors (.txt, .vec, .gz or .zip)"
+    if published:
+        mend = (
+            f"download {published.url} to that folder (it need not be unpacked); `make data` does "
+            "so for those of the paper's tables"
+        )
+    raise UserError(
+        f"the word vectors {given.name} are not on this machine",
+        where=folders[0] if published and folders else f"encoder.path={path}",
+        mend=mend,
+        code="missing",
+    )
+
+
+def download(root: Path) -> Iterator[str]:
+    """Download the files that rows of the tables need into the data root, packed as they are.
+
+    Args:
+        root: The data root.
+
+    Yields:
+        For each file one line that says what was done.
+
+    Raises:
+        UserError: If the network fails, or what came does not hold the file.
+    """
+    folder = root / FOLDER
+    for published in PUBLISHED:
+        if not published.in_tables:
+            continue
+        unpacked = [folder / published.name, folder / f"{published.name}.gz"]
+        if found := next((file for file in unpacked if file.is_file()), None):
+            yield f"{found}, already there"
+            continue
+        archive = folder / published.archive
+        there = archive.is_file()
+        try:
+            _inside(fetch(published.url, archive), published.name)
+        except UserError:
+            if not there:
+                archive.unlink(missing_ok=True)
+            raise
+        yield f"{archive}: {published.name}{', already there' if there else ''}"
+
+
+def _inside(file: Path, member: str | None) -> Place:
+    """Name the text that a file holds: the file itself unless it is an archive."""
+    if file.suffix != ".zip":
+        return Place(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = [n for n in archive.namelist() if n.endswith((".txt", ".vec"))]
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise UserError(
+            f"not a readable zip archive ({problem})", where=file, mend="get it again"
+        ) from problem
+    matching = [name for name in found if member is None or Path(name).name == member]
+    if len(matching) == 1:
+        return Place(file, matching[0])
+    raise UserError(
+        f"holds {', '.join(found) or 'no .txt or .vec file'}",
+        where=file,
+        mend=f"say which as encoder.path={file}/NAME",
+    )
 
 
 @dataclass(frozen=True)
@@ -44,13 +220,13 @@ class WordVectors:
         index: Word → row.
         values: Vectors ``[V, D]``, mapped from the disk.
         sha256: Of the text, unpacked, so that an archive and its content are the same vectors.
-        notes: Rows that were left out, and why.
+        facts: Rows that were left out, and why.
     """
 
     index: dict[str, int]
     values: NDArray[np.float32]
     sha256: str
-    notes: list[str]
+    facts: list[Fact]
 
 
 def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
@@ -62,124 +238,218 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
         progress: Draw a bar while converting, where there is a terminal.
 
     Returns:
-        WordVectors: All words of the file.
+        All words of the file.
 
     Raises:
         UserError: If the file is not what it should be or the cache cannot be written.
     """
     settings = f"{FORMAT} {sha256_of(place.file)} {place.member}"
-    key = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    folder = cache / "word_vectors" / key
-    if not folder.is_dir():
+    folder = cache / "word_vectors" / hashlib.sha256(settings.encode()).hexdigest()[:16]
+    description = folder / "description.json"
+    if not description.is_file():
         with lock(folder.with_suffix(".lock"), f"the conversion of {place}"):
-            if not folder.is_dir():
-                _convert(place, folder, progress)
-    facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+            if not description.is_file():
+                # A copy without it was made when sentences were kept in the place of its counts.
+                shutil.rmtree(folder, ignore_errors=True)
+                _log.info("%s: read once, then kept in %s", place, folder)
+                try:
+                    with filling(folder) as unfinished:
+                        _convert(place, unfinished, progress)
+                except OSError as problem:
+                    raise unwritable(folder, problem) from problem
+    said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
     # Split at line feeds alone: some words hold what `splitlines` takes for the end of a line.
     words = (folder / "words.txt").read_bytes().decode().split("\n")
     flat = np.load(folder / "vectors.npy", mmap_mode="r")
     return WordVectors(
         index={word: row for row, word in enumerate(words)},
         values=flat.reshape(len(words), -1),
-        sha256=facts["sha256"],
-        notes=[str(note) for note in facts["notes"]],
+        sha256=said["sha256"],
+        facts=[
+            fact(code, file=place.name, count=said[code])
+            for code in ("vectors_repeated", "vectors_unreadable")
+            if said[code]
+        ],
     )
 
 
 def _convert(place: Place, folder: Path, progress: bool) -> None:
-    """Write the mapped copy beside its place and move it there when it is whole."""
-    _log.info("%s: read once, then kept in %s", place, folder)
-    unfinished = folder.with_suffix(".unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-        unfinished.mkdir(parents=True)
-        facts = _write(place, unfinished, progress)
-        write_file(unfinished / "facts.json", json.dumps(facts, ensure_ascii=False))
-        unfinished.rename(folder)
-    except OSError as problem:
-        raise unwritable(folder, problem) from problem
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _write(place: Place, folder: Path, progress: bool) -> dict[str, Any]:
     digest = hashlib.sha256()
     kept: dict[str, None] = {}
     repeated = unreadable = 0
+
+    def hashed(stream: IO[bytes]) -> Iterator[bytes]:
+        for line in stream:
+            digest.update(line)
+            yield line
+
     with (
         AppendedArray(folder / "vectors.npy", np.float32) as out,
-        opened(place, progress) as stream,
+        _opened(place, progress) as stream,
     ):
-        for block in rows(_hashed(stream, digest), place.shown):
+        for words, values in read_text(hashed(stream), str(place)):
             chosen = []
-            for row, raw in enumerate(block.words):
-                word = _decoded(raw)
+            for row, raw in enumerate(words):
+                try:
+                    word = raw.decode()
+                except UnicodeDecodeError:
+                    word = ""  # no sentence could ever hold it
                 if not word:
                     unreadable += 1
                 elif word in kept:
+                    # Files are sorted by frequency: the first row was seen more often in training.
                     repeated += 1
                 else:
                     kept[word] = None
                     chosen.append(row)
-            out.append(block.values[chosen].ravel())
+            out.append(values[chosen].ravel())
     if not kept:
-        raise UserError(f"{place} holds no word: get the file again")
+        raise UserError("holds no word", where=place, mend="get the file again")
     write_file(folder / "words.txt", "\n".join(kept))
-    name = place.shown.name
-    notes = []
-    # Files are sorted by frequency: of two rows, the first is the one seen more often in training.
-    if repeated:
-        notes.append(f"{name}: {repeated:,} rows repeat a word, the first counts")
-    if unreadable:
-        notes.append(f"{name}: {unreadable:,} rows without a word in UTF-8 left out")
-    return {"sha256": digest.hexdigest(), "notes": notes}
-
-
-def _hashed(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
-    for line in stream:
-        digest.update(line)
-        yield line
-
-
-def _decoded(word: bytes) -> str:
-    """A word as text; empty where it is none, since no sentence could ever hold it."""
-    try:
-        return word.decode()
-    except UnicodeDecodeError:
-        return ""
+    counts = {"vectors_repeated": repeated, "vectors_unreadable": unreadable}
+    description = {"sha256": digest.hexdigest(), **counts}
+    write_file(folder / "description.json", json.dumps(description))
 
 
 @contextlib.contextmanager
-def opened(place: Place, progress: bool = False) -> Iterator[IO[bytes]]:
-    """Open the text of a file, unpacked.
-
-    Args:
-        place: A text file, one packed by gzip, or one in a zip archive.
-        progress: Draw a bar, where there is a terminal.
-
-    Yields:
-        IO[bytes]: The text.
-
-    Raises:
-        UserError: If the archive is damaged or the file cannot be read.
-    """
-    shown = progress and sys.stderr.isatty()
+def _opened(place: Place, progress: bool) -> Iterator[IO[bytes]]:
+    """Open the text of a file, unpacked."""
     try:
         with contextlib.ExitStack() as stack:
             raw: BinaryIO = stack.enter_context(place.file.open("rb"))
-            size = place.file.stat().st_size
-            if shown:
-                raw = stack.enter_context(wrap_file(raw, size, description=place.shown.name))
-            yield stack.enter_context(_unpacked(raw, place))
+            if progress and sys.stderr.isatty():
+                size = place.file.stat().st_size
+                raw = stack.enter_context(wrap_file(raw, size, description=place.name))
+            if place.member is not None:
+                yield stack.enter_context(zipfile.ZipFile(raw).open(place.member))
+            elif place.file.suffix == ".gz":
+                yield cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=raw)))
+            else:
+                yield raw
     except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as problem:
-        raise UserError(f"{place} is damaged ({problem}): get the file again") from problem
+        raise UserError(
+            f"the file is damaged ({problem})", where=place, mend="get it again"
+        ) from problem
     except (FileNotFoundError, PermissionError, IsADirectoryError) as problem:
-        raise UserError(f"cannot read {place}: {problem.strerror}") from problem
+        raise UserError(f"cannot be read: {problem.strerror}", where=place) from problem
 
 
-def _unpacked(raw: BinaryIO, place: Place) -> IO[bytes]:
-    if place.member is not None:
-        return zipfile.ZipFile(raw).open(place.member)
-    if place.file.suffix == ".gz":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    return raw
+_AT_ONCE = 4096
+_HEADER = re.compile(rb"(\d+) (\d+) ?")
+_NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def read_text(
+    lines: Iterable[bytes], where: str
+) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
+    """Read the text format of word vectors, a few thousand rows at a time, and check every row.
+
+    A row is a word and its numbers, separated by single spaces. GloVe's files (``.txt``) hold
+    nothing else; fastText's (``.vec``) start with a line that gives the number of rows and of
+    numbers in a row.
+
+    Args:
+        lines: The file's lines.
+        where: The file, for messages.
+
+    Yields:
+        Words ``[n]`` and their vectors ``[n, D]``, in the order of the file; ``D`` is the same for
+        all.
+
+    Raises:
+        UserError: If a row is short or long or holds what is no number, or if there are more or
+            fewer rows than the header says; names the line.
+    """
+    again = "get the file again"
+    numbered = _numbered(lines)
+    first = next(numbered, None)
+    if first is None:
+        raise UserError("the file is empty", where=where, mend=again)
+    promised = None
+    if header := _HEADER.fullmatch(first[1]):
+        promised, width = int(header[1]), int(header[2])
+    else:
+        # Counted from the right, because a word of GloVe's 840B file may hold spaces itself.
+        width = len(list(takewhile(_is_number, reversed(first[1].split(b" ")[1:]))))
+        numbered = chain([first], numbered)
+    if width == 0:
+        raise UserError(
+            f"found {_shown(first[1])}, expected a word and its numbers (GloVe's .txt) or two "
+            "whole numbers (fastText's .vec)",
+            where=f"{where}, line 1",
+        )
+    found = 0
+    while block := list(islice(numbered, _AT_ONCE)):
+        found += len(block)
+        split = [_word_and_numbers(line, width, where) for line in block]
+        values = _parsed(b" ".join(numbers for _, numbers in split))
+        if values is None or len(values) != len(block) * width:
+            raise _bad_number(block, split, where)
+        yield [word for word, _ in split], values.reshape(len(block), width)
+    if promised is not None and found != promised:
+        raise UserError(
+            f"holds {found:,} rows, but its first line says {promised:,} (cut off?)",
+            where=where,
+            mend=again,
+        )
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Number the lines from 1, without their ends; an empty line at the very end is left out."""
+    last = None
+    for number, line in enumerate(lines, 1):
+        if last is not None:
+            yield last
+        last = number, line.rstrip(b" \r\n")
+    if last is not None and last[1]:
+        yield last
+
+
+def _word_and_numbers(line: tuple[int, bytes], width: int, where: str) -> tuple[bytes, bytes]:
+    number, text = line
+    fields = text.rsplit(b" ", width)
+    _, space, last = fields[0].rpartition(b" ")
+    if len(fields) <= width or (space and _is_number(last)):
+        found = text.count(b" ")
+        word = text.partition(b" ")[0]
+        raise UserError(
+            f"{_shown(word)} has {found} numbers, expected {width}",
+            where=f"{where}, line {number:,}",
+            mend="get the file again",
+        )
+    return fields[0], text[len(fields[0]) + 1 :]
+
+
+def _parsed(text: bytes) -> NDArray[np.float32] | None:
+    """Parse numbers; ``None`` where one is none. NaN and infinity are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            values = np.fromstring(text, dtype=np.float32, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return None
+    return values if np.isfinite(values).all() else None
+
+
+def _bad_number(
+    block: list[tuple[int, bytes]], split: list[tuple[bytes, bytes]], where: str
+) -> UserError:
+    for (number, _), (word, numbers) in zip(block, split, strict=True):
+        for place, field in enumerate(numbers.split(b" "), 1):
+            if not _is_number(field):
+                return UserError(
+                    f"value {place} of {_shown(word)} is {_shown(field)}, expected a number",
+                    where=f"{where}, line {number:,}",
+                    mend="get the file again",
+                )
+    return UserError(
+        "a number is too large", where=f"{where}, lines {block[0][0]:,} to {block[-1][0]:,}"
+    )
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:40].decode(errors="replace"))
+
+
+def _is_number(field: bytes) -> bool:
+    return _NUMBER.fullmatch(field) is not None

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from sbert_repro.backbone import bilstm
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.batch import Tokens
-from sbert_repro.data.word_tokenizer import DESCRIPTION, WordRows, WordTokenizer
+from sbert_repro.data.words import DESCRIPTION, WordRows, WordTokenizer
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import pooling_named, trained_with
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 from sbert_repro.inference import reference
 from sbert_repro.storage import sha256_of
 
@@ -85,7 +86,7 @@ class BiLstmEncoder:
         self.pooling = pooling_named("max") if pooling is None else pooling
         self.hidden = hidden
         self.label = label or f"untrained BiLSTM, 2 × {hidden:,}"
-        self.notes: list[str] = list(self.vectors.notes)
+        self.notes = sentences(self.vectors.facts)
         self.precision, self.max_length = precision, max_length or self.longest
 
     @property

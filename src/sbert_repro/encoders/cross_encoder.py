@@ -14,8 +14,7 @@ from torch import Tensor
 
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
-from sbert_repro.data.joint import PairForm
-from sbert_repro.data.word_pieces import WordPieces
+from sbert_repro.data.tokens import PairTemplate, WordPieces
 from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.inference.batches import Pieces
@@ -155,8 +154,8 @@ class CrossEncoder:
         return [self._form.join(ids[a], ids[b], positions) for a, b in pairs]
 
     @cached_property
-    def _form(self) -> PairForm:
-        return PairForm(self.tokenizer)
+    def _form(self) -> PairTemplate:
+        return PairTemplate(self.tokenizer)
 
     @cached_property
     def _word_pieces(self) -> WordPieces:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from sbert_repro.backbone import known_weights
 from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
-from sbert_repro.data.prefetch import Prefetched
-from sbert_repro.data.word_pieces import WordPieces
+from sbert_repro.data.batches import Prefetched
+from sbert_repro.data.tokens import WordPieces
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import check_layer, describe, pooling_named
 from sbert_repro.inference.engine import Engine
@@ -150,7 +150,7 @@ class TransformerEncoder:
         Yields:
             Vectors: ``[n, D]`` of each block.
         """
-        cut_to, total = self._word_pieces.afresh(), 0
+        cut_to, total = self._word_pieces.copy(), 0
 
         def split(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
             row = {text: number for number, text in enumerate(dict.fromkeys(block))}
@@ -174,7 +174,7 @@ class TransformerEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids.
         """
-        cut_to = self._word_pieces.afresh()
+        cut_to = self._word_pieces.copy()
         found = cut_to(sentences)
         cut_to.log_truncated(len(sentences))
         return found

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sbert_repro.data.word_tokens import TOKENISATIONS
-from sbert_repro.data.word_vector_files import FOLDER, find
-from sbert_repro.data.word_vectors import load
+from sbert_repro.data.word_vectors import FOLDER, find, load
+from sbert_repro.data.words import TOKENISATIONS
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 VERSION = 1
 """Raised when the same options would give other vectors."""
@@ -63,8 +63,8 @@ class WordAverageEncoder:
         place = find(path, folders)
         self.vectors = load(place, Path(cache), progress=progress)
         self.tokenisation = tokenisation
-        self.label = label or f"Avg. {place.shown.name}"
-        self.notes = self.vectors.notes
+        self.label = label or f"Avg. {place.name}"
+        self.notes = sentences(self.vectors.facts)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from sbert_repro.data.batches import Prefetched
 from sbert_repro.data.lines import Lines, look_through
-from sbert_repro.data.prefetch import Prefetched
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import pad
+from sbert_repro.data.batches import pad
 from sbert_repro.inference.batches import Pieces, lengths_of, run
 from sbert_repro.inference.plan import plan
 from sbert_repro.inference.progress import Advance

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sbert_repro.backbone.transformer import TransformerBackbone
-from sbert_repro.data.word_pieces import WordPieces
+from sbert_repro.data.tokens import WordPieces
 from sbert_repro.errors import UserError
 from sbert_repro.inference import reference
 from sbert_repro.inference.batches import lengths_of

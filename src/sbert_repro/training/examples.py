@@ -11,11 +11,10 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
-from sbert_repro.data.batching import BatchStream, Column
-from sbert_repro.data.joint import JointColumn, PairForm
+from sbert_repro.data.batches import BatchStream, Column
 from sbert_repro.data.read import Split, read, split_path
 from sbert_repro.data.schema import DataSet, dataset
-from sbert_repro.data.tokens import cache_key, tokenise
+from sbert_repro.data.tokens import PairColumn, PairTemplate, cache_key, tokenise
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
 from sbert_repro.training.validation import DevSet
@@ -110,7 +109,7 @@ def _word_pieces(
     notes = [f"{record.title}: {cut:,} texts cut to {length} word pieces"] if cut else []
     if get_object(config.loss["_target_"]).columns > 1:
         return columns, [*sentences(split.facts), *notes]
-    pairs = JointColumn(columns[0], columns[1], PairForm(tokenizer), positions)
+    pairs = PairColumn(columns[0], columns[1], PairTemplate(tokenizer), positions)
     if pairs.cut:
         notes += [f"{record.title}: {pairs.cut:,} pairs cut to {positions} word pieces"]
     return [pairs], [*sentences(split.facts), *notes]

@@ -12,8 +12,7 @@ import torch
 
 from sbert_repro.backbone.packing import PackedTokens, pack
 from sbert_repro.batch import Batch
-from sbert_repro.data.batching import BatchStream
-from sbert_repro.data.prefetch import Prefetched
+from sbert_repro.data.batches import BatchStream, Prefetched
 
 Prepare = Callable[[Batch], Batch]
 

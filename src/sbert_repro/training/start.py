@@ -12,8 +12,8 @@ from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.backbone.lookup import find_model, model_sha256
 from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.config import plain
-from sbert_repro.data.word_tokenizer import WordTokenizer
 from sbert_repro.data.word_vectors import WordVectors
+from sbert_repro.data.words import WordTokenizer
 from sbert_repro.errors import UserError
 
 Backbone = TransformerBackbone | BiLstmBackbone

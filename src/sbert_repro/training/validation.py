@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import Column, pad
+from sbert_repro.data.batches import Column, pad
 from sbert_repro.similarity import cosine, spearman
 
 _BATCH = 64

@@ -80,7 +80,7 @@ def composed(profile: str, changes: Sequence[str]) -> DictConfig:
 
 def quiet() -> None:
     """Keep encoders from saying with every repeat what they say of every text."""
-    for name in ("sbert_repro.encoders", "sbert_repro.data.word_pieces"):
+    for name in ("sbert_repro.encoders", "sbert_repro.data.tokens"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Said once, of what takes minutes.
     logging.getLogger("sbert_repro.encoders.onnx_graph").setLevel(logging.INFO)
