@@ -27,7 +27,7 @@ def main() -> None:
 
     words = sys.argv[1:]
     compose([*words, "encoder=released", "encoder.path=any"], "evaluate")
-    from sbert_repro.backbone.lookup import find_model
+    from sbert_repro.backbone.find_model import find_model
     from sbert_repro.encoders.base import SentenceEncoder
     from sbert_repro.evaluation.released import PUBLISHED, table, verify
     from sbert_repro.evaluation.run import encoder_of

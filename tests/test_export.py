@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from sbert_repro import export as exporting
-from sbert_repro.backbone.lookup import model_sha256
+from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.composition import compose
 from sbert_repro.encoders.run import from_run

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from sbert_repro.backbone.bilstm import is_bilstm
-from sbert_repro.backbone.lookup import model_sha256
+from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.config import PathsConfig
 from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.run import finished

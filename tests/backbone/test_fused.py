@@ -1,13 +1,14 @@
-"""The fast way of training gives the network's own states and gradients."""
+"""Training in bf16 gives the network's own states and gradients, with dropout of its own."""
 
 import logging
 
 import pytest
 import torch
+from torch import nn
 from transformers import DistilBertConfig, DistilBertModel
 
-from sbert_repro.backbone.fused import FusedNetwork, covers
-from sbert_repro.backbone.packing import pack, unpack
+from sbert_repro.backbone.fused import Dense, DropoutMasks, FusedNetwork, GradientMemory, covers
+from sbert_repro.backbone.packed import pack, unpack
 from sbert_repro.backbone.transformer import LAYERS, TransformerBackbone, load
 from sbert_repro.batch import Tokens
 
@@ -32,16 +33,12 @@ def tokens_for(backbone, lengths=LENGTHS, seed=0):
 
 
 def by_transformers(backbone, tokens):
-    return backbone._chosen(
-        input_ids=tokens.ids, attention_mask=tokens.mask, token_type_ids=tokens.types
-    )
+    return backbone._padded(tokens.ids, tokens.mask, tokens.types)
 
 
 def fused(backbone, network, tokens):
     packing = pack(tokens)
-    every = network.states(packing, backbone._first_position)
-    chosen = torch.stack([every[i].float() for i in LAYERS[backbone.layer]]).mean(0)
-    return unpack(chosen, packing, tokens)
+    return unpack(network.states(packing, LAYERS[backbone.layer]), packing, tokens)
 
 
 def learn(backbone, states, mask):
@@ -196,3 +193,108 @@ def test_only_training_in_bf16_takes_it(tiny_bert):
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         backbone(tokens)
     assert backbone._fused is None
+
+
+def linear(*sizes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [nn.Linear(3, size) for size in sizes]
+
+
+def test_layers_beside_each_other_are_one_product_that_follows_every_change():
+    first, second = layers = linear(2, 4)
+    dense, x = Dense(layers, torch.bfloat16, GradientMemory()), torch.eye(3).bfloat16()
+    for change in (lambda: None, lambda: second.weight.add_(1), lambda: first.bias.zero_()):
+        with torch.no_grad():
+            change()
+        expected = torch.cat(
+            [layer.weight.bfloat16().t() + layer.bias.bfloat16() for layer in layers], 1
+        )
+        torch.testing.assert_close(dense(x), expected)
+
+
+def test_the_gradient_of_one_product_is_taken_apart_in_fp32():
+    layers = linear(2, 4)
+    dense = Dense(layers, torch.bfloat16, GradientMemory())
+    x, gradient = torch.randn(5, 3).bfloat16(), torch.randn(5, 6).bfloat16()
+    dense(x)
+    below, *own = dense.gradients(x, gradient)
+    assert [part.shape for part in own] == [p.shape for p in dense.parameters]
+    assert {part.dtype for part in own} == {torch.float32} and below.dtype == torch.bfloat16
+    assert torch.equal(torch.cat(own[:2]), (gradient.t() @ x).float())
+    assert torch.equal(torch.cat(own[2:]), gradient.sum(0).float())
+
+
+def test_memory_of_gradients_is_used_again_unless_somebody_holds_it():
+    memory, weight = GradientMemory(), torch.zeros(5, 3)
+    place = memory.like(weight).data_ptr()
+    held = memory.like(weight).fill_(7.0)
+    assert held.data_ptr() == place
+    memory.like(weight).fill_(8.0)
+    assert (held == 7.0).all()
+
+
+def test_rows_of_the_last_step_are_cleared():
+    memory, table = GradientMemory(), torch.zeros(6, 2)
+    for used in ([1, 1, 4], [0, 4], [5]):
+        rows = torch.tensor(used)
+        expected = torch.zeros(6, 2).index_add_(0, rows, torch.ones(len(used), 2))
+        assert torch.equal(memory.rows(table, rows, torch.ones(len(used), 2)), expected)
+
+
+class Table(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight, memory):
+        ctx.memory, ctx.weight = memory, weight
+        return weight.sum()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.memory.like(ctx.weight).fill_(2.0), None
+
+
+def test_autograd_takes_the_memory_as_it_is():
+    memory, weight, places = GradientMemory(), nn.Parameter(torch.zeros(5, 3)), set()
+    for _ in range(3):
+        weight.grad = None
+        Table.apply(weight, memory).backward()
+        places.add(weight.grad.data_ptr())
+    assert len(places) == 1
+
+
+SHAPE = (300, 999)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("share", [0.1, 0.9, 0.003])
+def test_as_many_numbers_are_dropped_as_asked_for(share, dtype):
+    torch.manual_seed(0)
+    mask = DropoutMasks().draw(SHAPE, share, dtype)
+    kept = mask.kept
+    assert kept.dtype == dtype and kept.shape == SHAPE and mask.scale == 1 / (1 - share)
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    deviation = (share * (1 - share) / kept.numel()) ** 0.5
+    assert 1 - kept.float().mean().item() == pytest.approx(share, abs=4 * deviation + 1 / 65536)
+    # Each row alone too: the spread of its mean is that of independent draws.
+    rows = kept.float().mean(1)
+    assert rows.var().item() == pytest.approx(share * (1 - share) / SHAPE[1], rel=0.35)
+
+
+def test_neighbouring_and_later_draws_are_independent():
+    torch.manual_seed(0)
+    masks = DropoutMasks()
+    first, second = (masks.draw(SHAPE, 0.5, torch.float32).kept.flatten() for _ in range(2))
+    for left, right in ((first, second), (first[1:], first[:-1]), (first[4:], first[:-4])):
+        alike = torch.corrcoef(torch.stack([left, right]))[0, 1]
+        assert abs(alike) < 4 / len(left) ** 0.5
+
+
+def test_the_global_generator_decides_and_moves_on():
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found += [DropoutMasks().draw((50,), 0.5, torch.float32).kept for _ in range(2)]
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[4])
+    assert DropoutMasks().draw(SHAPE, 0.0, torch.float32) is None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from sbert_repro.backbone.packing import ATTENTION
+from sbert_repro.backbone.packed import ATTENTION
+from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.backbone.transformer import LAYERS, TransformerBackbone, load, load_tokenizer
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
@@ -71,25 +72,34 @@ def _loaded(folder):
     return _LOADED.setdefault(folder, load(folder))
 
 
-@pytest.mark.parametrize("layer", list(LAYERS))
-def test_each_layer_choice_is_the_mean_of_its_layers(tiny_bert, layer):
-    tokens = tokens_of(SENTENCES, tiny_bert)
+# What each name stands for in a model of four layers, by hand; state 0 is the embeddings'.
+MEANT = {"last": [4], "second_to_last": [3], "first_last": [1, 4], "embedding_last": [0, 4]}
+
+
+@pytest.fixture(scope="module")
+def four_layers(tmp_path_factory):
+    """A BERT in which no two names mean the same states."""
+    folder = tmp_path_factory.mktemp("four")
+    write_random_bert(folder, " ".join(SENTENCES).split(), Size(layers=4))
+    return folder
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_layer_choice_is_the_mean_of_the_layers_meant(four_layers, layer):
+    tokens = tokens_of(SENTENCES, four_layers)
+    model = AutoModel.from_pretrained(four_layers, attn_implementation="eager").eval()
     with torch.no_grad():
-        backbone = load(tiny_bert, layer)
-        output = backbone.model(tokens.ids, tokens.mask, output_hidden_states=True)
-        states = {
-            "last": output.last_hidden_state,
-            "second_to_last": output.hidden_states[1],
-            "first_last": (output.hidden_states[1] + output.hidden_states[2]) / 2,
-            "embedding_last": (output.hidden_states[0] + output.hidden_states[2]) / 2,
-        }
-        found = backbone(tokens)
-    real = tokens.mask  # what stands on padding means nothing
-    torch.testing.assert_close(found[real], states[layer][real], rtol=1e-5, atol=1e-6)
+        hidden = model(tokens.ids, tokens.mask.long(), output_hidden_states=True).hidden_states
+        found = load(four_layers, layer)(tokens)
+    expected = torch.stack([hidden[number] for number in MEANT[layer]]).mean(0)
+    mask = tokens.mask  # what stands on padding means nothing
+    torch.testing.assert_close(found[mask], expected[mask], rtol=1e-5, atol=1e-5)
+    others = [hidden[number] for number in range(5) if [number] != MEANT[layer]]
+    assert not any(torch.allclose(found[mask], other[mask], atol=1e-3) for other in others)
 
 
 def test_an_unknown_layer_is_refused(tiny_bert):
-    with pytest.raises(UserError, match=r"encoder\.layer=third.*second_to_last"):
+    with pytest.raises(UserError, match=r"encoder\.layer=third: .*second_to_last"):
         load(tiny_bert, "third")
 
 
@@ -158,7 +168,7 @@ def test_a_model_without_a_tokenizer(tiny_bert, tmp_path):
 def test_a_damaged_tokenizer(tiny_bert, tmp_path):
     folder = shutil.copytree(tiny_bert, tmp_path / "garbled")
     (folder / "tokenizer.json").write_text("{ not json")
-    with pytest.raises(UserError, match="no loadable tokenizer"):
+    with pytest.raises(UserError, match="the tokenizer cannot be loaded"):
         load_tokenizer(folder)
 
 

@@ -14,7 +14,7 @@ from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.encoders.run import from_run
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.inference import reference
+from sbert_repro.inference import engine
 from sbert_repro.ledger import Ledger
 from sbert_repro.losses.cross_classification import CrossClassificationLoss
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
@@ -104,7 +104,7 @@ def test_batch_mates_and_padding_never_change_a_score(saved, pairs, budget):
     model = CrossEncoder(str(saved[0]))
     model.backbone, model.tokenizer = saved[1].eval(), saved[2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(reference.BUDGET, "cpu", budget)
+        patch.setitem(engine.BUDGET, "packed", budget)
         together = model.score(pairs)
     alone = np.concatenate([model.score([pair]) for pair in pairs])
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)

@@ -6,13 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoModel, AutoTokenizer
 
+from sbert_repro.backbone.random_bert import Size, write_random_bert
+from sbert_repro.composition import build, compose
 from sbert_repro.encoders.base import PairScorer, SentenceEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.inference import reference
+from sbert_repro.inference import engine
 from sbert_repro.pooling.cls import ClsPooling
 from sbert_repro.pooling.max import MaxPooling
 from sbert_repro.pooling.mean import MeanPooling
@@ -44,10 +48,10 @@ def test_vectors_are_float32_rows_and_equal_texts_have_equal_vectors(encoder):
 @given(TEXTS, st.sampled_from([MeanPooling(), MaxPooling(), ClsPooling()]), st.integers(1, 64))
 def test_batch_mates_and_padding_never_change_a_vector(tiny_bert, texts, pooling, budget):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(reference.BUDGET, "cpu", 512)
+        patch.setitem(engine.BUDGET, "packed", 512)
         encoder = TransformerEncoder(str(tiny_bert), pooling)
         alone = np.concatenate([encoder.encode([text]) for text in texts])
-        patch.setitem(reference.BUDGET, "cpu", budget)
+        patch.setitem(engine.BUDGET, "packed", budget)
         together = encoder.encode(texts)
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
@@ -131,3 +135,23 @@ def test_a_model_trained_on_another_layer_is_refused(tiny_bert, tmp_path):
 def test_a_folder_that_is_no_model_is_refused_before_any_sentence(tmp_path):
     with pytest.raises(UserError, match="not a model folder"):
         TransformerEncoder(str(tmp_path))
+
+
+@pytest.mark.parametrize(("words", "layer"), [([], 4), (["encoder=bert_base_as_service"], 3)])
+def test_mean_is_over_all_tokens_and_as_service_takes_its_own_layer_of_25(tmp_path, words, layer):
+    texts = ["the man plays", "no", "a dog sleeps in the park", "dog " * 39]
+    write_random_bert(tmp_path, " ".join(texts).split(), Size(layers=4))
+    words = [*(words or ["encoder=transformer"]), f"encoder.path={tmp_path}", "pooling=mean"]
+    config = compose(words, "evaluate")
+    encoder = build(config.encoder, pooling=build(config.pooling))
+    if layer == 3:  # the service cuts to 23 word pieces, then adds [CLS] and [SEP]
+        texts[3] = "dog " * 23
+    encoded = AutoTokenizer.from_pretrained(tmp_path)(texts, padding=True, return_tensors="pt")
+    assert encoded["attention_mask"].sum(1).tolist()[3] == (25 if layer == 3 else 41)
+    model = AutoModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        states = model(**encoded, output_hidden_states=True).hidden_states[layer]
+    mask = encoded["attention_mask"][:, :, None]
+    expected = ((states * mask).sum(1) / mask.sum(1)).numpy()
+    texts[3] = "dog " * 39
+    np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.backbone.packing import PackedTokens, pack
+from sbert_repro.backbone.packed import PackedTokens, pack
 from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import BatchStream
 from sbert_repro.data.tokens import TokenColumn
@@ -77,8 +77,8 @@ def test_a_batch_made_ahead_is_packed_as_the_network_would_and_draws_nothing():
         assert pack(ahead.tokens) is ahead.tokens.packing
         own = pack(batch.tokens)
         assert torch.equal(ahead.tokens.packing.ids, own.ids)
-        assert torch.equal(ahead.tokens.packing.rows, own.rows)
-        assert ahead.tokens.packing.groups == own.groups
+        assert torch.equal(ahead.tokens.packing.order, own.order)
+        assert ahead.tokens.packing.lengths == own.lengths
         assert torch.equal(ahead.tokens.ids, batch.tokens.ids)
         assert torch.equal(ahead.rows, batch.rows)
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,4 +1,4 @@
-"""BERT, RoBERTa and their relatives as givers of token states."""
+"""BERT, RoBERTa and their relatives: token states from a model of transformers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import transformers
 from torch import Tensor, nn
 
 from sbert_repro.backbone.compiled import CompiledNetwork
+from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.fused import FusedNetwork, covers
-from sbert_repro.backbone.lookup import weights_folder
-from sbert_repro.backbone.packing import ATTENTION, Packing, pack, unpack
+from sbert_repro.backbone.packed import ATTENTION, first_position, pack, positions, unpack
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
 
@@ -38,7 +38,7 @@ _POOLER = ("pooler.", "embeddings.position_ids")
 
 
 class TransformerBackbone(nn.Module):
-    """Gives the state of each word piece, ``[N, T, D]`` (Figure 1, "BERT").
+    """The state of each word piece, ``[N, T, D]`` (Figure 1, "BERT").
 
     Attributes:
         VERSION: Raised by hand when the same weights would give other states.
@@ -62,7 +62,10 @@ class TransformerBackbone(nn.Module):
         """
         super().__init__()
         if layer not in LAYERS:
-            raise UserError(f"encoder.layer={layer} is unknown: use {', '.join(LAYERS)}")
+            raise UserError(
+                f"there is no such layer; there are {', '.join(LAYERS)}",
+                where=f"encoder.layer={layer}",
+            )
         self.model, self.layer = model, layer
         self.width = int(self._config.hidden_size)
         self._fused: FusedNetwork | Literal[False] | None = None
@@ -75,13 +78,7 @@ class TransformerBackbone(nn.Module):
     @property
     def positions(self) -> int:
         """Word pieces a sentence may have, [CLS] and [SEP] included."""
-        return int(self._config.max_position_embeddings) - self._first_position
-
-    @property
-    def _first_position(self) -> int:
-        """RoBERTa numbers positions from the padding id on, so its first ones are never used."""
-        config = self._config
-        return int(config.pad_token_id) + 1 if "roberta" in config.model_type else 0
+        return positions(self._config)
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Run the network once over all sentences.
@@ -90,20 +87,21 @@ class TransformerBackbone(nn.Module):
             tokens: ``N`` sentences of up to ``T`` word pieces.
 
         Returns:
-            Tensor: States ``[N, T, D]``; what stands on padding means nothing.
+            States ``[N, T, D]``; what stands on padding means nothing.
         """
         if self._compiled is not None and self.training and self._compiled.takes(tokens):
             return self._compiled.states(tokens)
         if tokens.ids.device.type != "cpu":
             return self._padded(tokens.ids, tokens.mask, tokens.types)
-        # One attention call a group of equal length pays on a CPU; a GPU would wait for launches.
+        # An attention call for each group pays on a CPU; a GPU would wait for their launches.
         packing = pack(tokens)
         if self._is_fused():
-            return unpack(self._fused_states(packing), packing, tokens)
-        states = self._chosen(
-            input_ids=packing.ids,
-            token_type_ids=packing.types,
-            position_ids=packing.places + self._first_position,
+            assert isinstance(self._fused, FusedNetwork)
+            return unpack(self._fused.states(packing, LAYERS[self.layer]), packing, tokens)
+        states = self._run(
+            input_ids=packing.ids.unsqueeze(0),
+            token_type_ids=None if packing.types is None else packing.types.unsqueeze(0),
+            position_ids=(packing.positions + first_position(self._config)).unsqueeze(0),
             packing=packing,
         )
         return unpack(states[0], packing, tokens)
@@ -125,7 +123,7 @@ class TransformerBackbone(nn.Module):
         self.model.save_pretrained(folder)  # type: ignore[operator]
 
     def _is_fused(self) -> bool:
-        """Whether this is a training step in bf16, of a network that has a faster way."""
+        """Tell whether this is a bf16 training step of a network that has a faster way."""
         half = (
             torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         )
@@ -137,18 +135,11 @@ class TransformerBackbone(nn.Module):
                 _log.info("%s trains in bf16 by autocast", type(self.model).__name__)
         return self._fused is not False
 
-    def _fused_states(self, packing: Packing) -> Tensor:
-        assert isinstance(self._fused, FusedNetwork)
-        every = self._fused.states(packing, self._first_position)
-        if self.layer == "last":
-            return every[-1]
-        return torch.stack([every[i].float() for i in LAYERS[self.layer]]).mean(0)
-
     def _padded(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        return self._chosen(input_ids=ids, attention_mask=mask, token_type_ids=types)
+        return self._run(input_ids=ids, attention_mask=mask, token_type_ids=types)
 
-    def _chosen(self, **inputs: Any) -> Tensor:
-        """Run the network and give the states of the chosen layers."""
+    def _run(self, **inputs: Any) -> Tensor:
+        """Run transformers' network, and average the states of the layers asked for."""
         only_last = self.layer == "last"
         # A family that knows no token types is never asked about them.
         given = {name: value for name, value in inputs.items() if value is not None}
@@ -180,35 +171,49 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
         layer: A name from ``LAYERS``.
 
     Returns:
-        TransformerBackbone: On the CPU.
+        The backbone, on the CPU.
 
     Raises:
         UserError: If the folder is no model, or its weights are damaged or incomplete.
     """
-    place = weights_folder(folder)
+    place, again = weights_folder(folder), "copy or download the model again"
     try:
         with _silence():
             model, report = _from_pretrained(place)
     except Exception as error:  # transformers, safetensors and torch each have their own kinds
-        raise UserError(f"{place}: no loadable model ({type(error).__name__}: {error})") from error
+        raise UserError(
+            f"the model cannot be loaded ({type(error).__name__})",
+            where=place,
+            mend=f"{error}; {again}",
+        ) from error
     missing = sorted(k for k in report["missing_keys"] if not k.startswith(_POOLER))
     if missing:
         raise UserError(
-            f"{place}: {len(missing)} weights are not in the file, {missing[0]} among them; it is "
-            "truncated or of another architecture: copy or download it again"
+            f"{len(missing)} weights are not in the file, {missing[0]} among them; it is truncated "
+            "or of another architecture",
+            where=place,
+            mend=again,
         )
     for name, weight in model.named_parameters():
         # The sum of finite weights is finite, and needs no memory.
         if not bool(weight.detach().sum(dtype=torch.float64).isfinite()):
             raise UserError(
-                f"{place}: the weight {name} holds NaN or infinite numbers, so every vector would "
-                "too; train again or copy the model again"
+                f"the weight {name} holds NaN or infinite numbers, so every vector would too",
+                where=place,
+                mend=f"train again, or {again}",
             )
     return TransformerBackbone(model, layer).eval()
 
 
+def load_config(folder: Path) -> Any:
+    """Load the transformers configuration of a model folder, without reading a weight."""
+    return transformers.AutoConfig.from_pretrained(
+        weights_folder(folder), local_files_only=True, trust_remote_code=False
+    )
+
+
 def _from_pretrained(place: Path) -> tuple[nn.Module, dict[str, Any]]:
-    config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
+    config = load_config(place)
     kind: Any = transformers.MODEL_MAPPING[type(config)]
     has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
     options = {"add_pooling_layer": False} if has_pooler else {}
@@ -219,6 +224,7 @@ def _from_pretrained(place: Path) -> tuple[nn.Module, dict[str, Any]]:
         attn_implementation=ATTENTION,
         use_safetensors=True,
         local_files_only=True,
+        trust_remote_code=False,
         output_loading_info=True,
         **options,
     )
@@ -232,7 +238,7 @@ def load_tokenizer(folder: Path) -> Any:
         folder: A model folder of transformers or sentence-transformers.
 
     Returns:
-        Any: A ``PreTrainedTokenizerFast``.
+        A ``PreTrainedTokenizerFast``.
 
     Raises:
         UserError: If the folder holds none.
@@ -240,11 +246,19 @@ def load_tokenizer(folder: Path) -> Any:
     place = weights_folder(folder)
     files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
     if not any(any(place.glob(name)) for name in files):
-        raise UserError(f"{place}: no tokenizer; expected tokenizer.json, vocab.txt or vocab.json")
+        raise UserError(
+            "no tokenizer; expected tokenizer.json, vocab.txt or vocab.json",
+            where=place,
+            mend="copy the tokenizer's files beside the weights",
+        )
     try:
         with _silence():
-            return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
+            return transformers.AutoTokenizer.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
         raise UserError(
-            f"{place}: no loadable tokenizer ({type(error).__name__}: {error})"
+            f"the tokenizer cannot be loaded ({type(error).__name__})",
+            where=place,
+            mend=f"{error}; copy or download the model again",
         ) from error

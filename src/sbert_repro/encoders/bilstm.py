@@ -21,7 +21,7 @@ from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import pooling_named, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
-from sbert_repro.inference import reference
+from sbert_repro.inference.engine import encode_padded
 from sbert_repro.storage import sha256_of
 
 UNTRAINED_SEED = 1
@@ -132,7 +132,7 @@ class BiLstmEncoder:
         if not row:
             return np.empty((0, self.backbone.width), np.float32)
         split = WordRows(self.tokenizer, self.max_length)
-        vectors = reference.encode(
+        vectors = encode_padded(
             split(list(row)), self.embed, pad_id=self.tokenizer.pad_token_id, device=self.device
         )
         share = 100 * split.unknown / max(split.words, 1)

@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.packed import Pieces
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.tokens import PairTemplate, WordPieces
 from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.inference.batches import Pieces
-from sbert_repro.inference.engine import Engine
-from sbert_repro.inference.progress import Advance, bar
+from sbert_repro.inference.engine import Advance, Engine, bar
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.training.save import load_head
 
@@ -61,7 +60,7 @@ class CrossEncoder:
                 training. Of a pair never more than the model has positions for.
             models_root: Folder of models.
             precision: ``fp32`` or ``bf16``.
-            engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
+            engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
         """
         self.folder = find_model(path, None if models_root is None else Path(models_root))
@@ -105,7 +104,7 @@ class CrossEncoder:
     @cached_property
     def head(self) -> CrossRegressionLoss:
         """What makes a score of the network's output."""
-        head = CrossRegressionLoss(self._engine.shape.width, self.error)
+        head = CrossRegressionLoss(self._engine.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
 
@@ -148,7 +147,7 @@ class CrossEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
         """
-        positions = self._engine.shape.positions
+        positions = self._engine.positions
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(texts, self._word_pieces(texts), strict=True))
         return [self._form.join(ids[a], ids[b], positions) for a, b in pairs]
@@ -160,7 +159,7 @@ class CrossEncoder:
     @cached_property
     def _word_pieces(self) -> WordPieces:
         specials = self.tokenizer.num_special_tokens_to_add()
-        longest = min(self.max_length, self._engine.shape.positions - specials)
+        longest = min(self.max_length, self._engine.positions - specials)
         return WordPieces(self.tokenizer, longest)
 
     def _head(self, states: Tensor, mask: Tensor) -> Tensor:

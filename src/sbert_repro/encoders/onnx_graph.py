@@ -16,7 +16,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from sbert_repro.backbone.lookup import model_sha256, weights_folder
+from sbert_repro.backbone.find_model import model_sha256, weights_folder
 from sbert_repro.backbone.transformer import load_tokenizer
 from sbert_repro.storage import write_file
 

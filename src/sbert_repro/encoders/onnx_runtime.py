@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sbert_repro.backbone.lookup import model_sha256
+from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.encoders.onnx_graph import VERSION as GRAPH_VERSION
 from sbert_repro.encoders.onnx_graph import onnx_graph
 from sbert_repro.encoders.peer import PeerEncoder, library

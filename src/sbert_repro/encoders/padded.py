@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import load_tokenizer
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import pooling_named

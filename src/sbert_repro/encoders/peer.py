@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import transformers
 
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import describe
 from sbert_repro.errors import UserError

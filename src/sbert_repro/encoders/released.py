@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from sbert_repro.backbone.lookup import find_model
+from sbert_repro.backbone.find_model import find_model
 from sbert_repro.encoders.folder import Described, describe
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError

@@ -40,7 +40,7 @@ def from_run(
         max_length: Word pieces of a sentence; ``None``: as in training.
         pooling: ``None``: as in training; a cross-encoder takes no other.
         precision: ``fp32`` or ``bf16``.
-        engine: See `choose_engine`.
+        engine: See `Engine`.
         progress: Show a bar when the work is long.
         data_root: Where a BiLSTM's word vectors lie.
         cache: Folder of all caches.

@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sbert_repro.backbone import known_weights
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.batches import Prefetched
 from sbert_repro.data.tokens import WordPieces
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.encoders.folder import check_layer, describe, pooling_named
-from sbert_repro.inference.engine import Engine
-from sbert_repro.inference.progress import Advance, bar
+from sbert_repro.facts import sentences
+from sbert_repro.inference.engine import Advance, Engine, bar
 
 MAX_LENGTH = 128
 """Word pieces of a sentence where nothing says otherwise, [CLS] and [SEP] not counted."""
@@ -66,7 +65,7 @@ class TransformerEncoder:
             max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.
             models_root: Folder of models.
             precision: ``fp32`` or ``bf16``.
-            engine: ``packed``, ``reference`` or ``auto``; see `choose_engine`.
+            engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
         """
         self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
@@ -75,7 +74,7 @@ class TransformerEncoder:
         check_layer(self.folder, said.layer, layer)
         self.pooling = pooling_named(said.pooling or "mean") if pooling is None else pooling
         self.label = label or Path(path).name
-        self.notes = known_weights.notes(path, revision, self.folder)
+        self.notes = sentences(weights_facts(path, revision, self.folder))
         self.layer, self.precision, self.progress = layer, precision, progress
         self.normalize = said.normalize
         self.max_length = max_length or said.max_length or MAX_LENGTH
@@ -122,10 +121,10 @@ class TransformerEncoder:
         """
         row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
         if not row:
-            return np.empty((0, self._engine.shape.width), np.float32)
+            return np.empty((0, self._engine.width), np.float32)
         texts = list(row)
         blocks = [texts[at : at + BLOCK] for at in range(0, len(texts), BLOCK)]
-        vectors = np.empty((len(texts), self._engine.shape.width), np.float32)
+        vectors = np.empty((len(texts), self._engine.width), np.float32)
         with bar(len(texts), progress=self.progress) as advance:
             found = self.encode_blocks(blocks, advance)
             for at, of_block in zip(range(0, len(texts), BLOCK), found, strict=True):
@@ -182,9 +181,7 @@ class TransformerEncoder:
     @cached_property
     def _word_pieces(self) -> WordPieces:
         specials = int(self.tokenizer.num_special_tokens_to_add())
-        return WordPieces(
-            self.tokenizer, min(self.max_length, self._engine.shape.positions - specials)
-        )
+        return WordPieces(self.tokenizer, min(self.max_length, self._engine.positions - specials))
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool, and scale to length 1 where the folder says so.

@@ -16,8 +16,7 @@ import numpy as np
 
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
-from sbert_repro.inference.plan import plan
-from sbert_repro.inference.progress import shown
+from sbert_repro.inference.engine import bar, plan_padded
 from sbert_repro.storage import folder_sha256, sha256_of
 
 SOURCE = "https://tfhub.dev/google/universal-sentence-encoder-large/3"
@@ -119,9 +118,11 @@ class UseEncoder:
         # Half of a surrogate pair has no place in UTF-8 and becomes a question mark.
         texts = [text.encode("utf-8", "replace") for text in row]
         vectors = np.empty((len(texts), self.width), np.float32)
-        batches = plan(np.array([len(text) for text in texts], np.int64), BUDGET)
-        for rows in shown(batches, total=len(texts), progress=self.progress):
-            vectors[rows] = self.model([texts[number] for number in rows])
+        batches = plan_padded(np.array([len(text) for text in texts], np.int64), BUDGET)
+        with bar(len(texts), progress=self.progress) as advance:
+            for rows in batches:
+                vectors[rows] = self.model([texts[number] for number in rows])
+                advance(len(rows))
         return vectors[[row[text] for text in sentences]]
 
 

@@ -18,7 +18,7 @@ from sbert_repro.data.lines import Lines, look_through
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
-from sbert_repro.inference.progress import bar
+from sbert_repro.inference.engine import bar
 from sbert_repro.inference.stream import Finish, Written, as_npy, write_vectors
 from sbert_repro.storage import replacing
 

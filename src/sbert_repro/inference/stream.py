@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sbert_repro.data.lines import Lines
 from sbert_repro.errors import UserError
-from sbert_repro.inference.progress import Advance
+from sbert_repro.inference.engine import Advance
 from sbert_repro.storage import lock, unwritable, write_file
 
 VERSION = 1

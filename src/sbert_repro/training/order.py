@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sbert_repro.backbone.packing import PackedTokens, pack
+from sbert_repro.backbone.packed import PackedTokens, pack
 from sbert_repro.batch import Batch
 from sbert_repro.data.batches import BatchStream, Prefetched
 

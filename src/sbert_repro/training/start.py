@@ -7,14 +7,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sbert_repro.backbone import bilstm, fused, known_weights, transformer
+from sbert_repro.backbone import bilstm, fused, transformer
 from sbert_repro.backbone.bilstm import BiLstmBackbone
-from sbert_repro.backbone.lookup import find_model, model_sha256
+from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts
 from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.config import plain
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.data.words import WordTokenizer
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 Backbone = TransformerBackbone | BiLstmBackbone
 _TRANSFORMER = "sbert_repro.encoders.transformer.TransformerEncoder"
@@ -92,7 +93,8 @@ def notes(config: DictConfig) -> list[str]:
     """
     if config.encoder["_target_"] == _BILSTM:
         return []
-    return known_weights.notes(config.encoder.path, config.encoder.revision, _source(config))
+    encoder = config.encoder
+    return sentences(weights_facts(encoder.path, encoder.revision, _source(config)))
 
 
 def _source(config: DictConfig) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import AutoConfig
 
-from sbert_repro.backbone.lookup import weights_folder
+from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.config import Precision
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.encoders.onnx_runtime import OnnxRuntimeEncoder

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.backbone.lookup import weights_folder
+from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.data.read import Split, read
 from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError

@@ -20,7 +20,7 @@ from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.evaluation.search.exact import Found, top_k
 from sbert_repro.evaluation.search.pairs import top_pairs
 from sbert_repro.evaluation.search.products import Matrix
-from sbert_repro.inference.progress import bar
+from sbert_repro.inference.engine import bar
 
 
 class ExactIndex:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig
 
-from sbert_repro.backbone.lookup import weights_folder
+from sbert_repro.backbone.find_model import weights_folder
+from sbert_repro.backbone.packed import why_not_prepacked
 from sbert_repro.backbone.transformer import load_tokenizer
-from sbert_repro.inference import packed_cpu
 
 ROWS = 1024
 """Word pieces that are multiplied at once, as the packed engine does."""
@@ -122,7 +122,7 @@ def product_work(shape: Shape, precision: str) -> tuple[Callable[[], object], fl
     """
     dtype, cuda = DTYPES[precision], torch.cuda.is_available()
     place = torch.device("cuda" if cuda else "cpu")
-    prepacked = not cuda and packed_cpu.why_not_here(precision) is None
+    prepacked = not cuda and why_not_prepacked(dtype) is None
     pairs: list[tuple[Tensor, Tensor]] = []
     for inputs, outputs in shape.products:
         given = torch.randn(ROWS, inputs, device=place).to(dtype)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sbert_repro.backbone.lookup import model_sha256
+from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.encoders.folder import pooling_named, trained_with

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sbert_repro.backbone.lookup import find_model
+from sbert_repro.backbone.find_model import find_model
 from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.errors import UserError
 from sbert_repro.storage import make_folder, sha256_of

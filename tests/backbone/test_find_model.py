@@ -1,12 +1,23 @@
-"""Where a model is looked for, and what is said when it is not there."""
+"""Where a model is looked for, what is said if it is not there, and whether it is the real one."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
-from sbert_repro.backbone.lookup import find_model, model_sha256, weights_folder
+from sbert_repro.backbone import find_model as lookup
+from sbert_repro.backbone.find_model import (
+    find_model,
+    model_sha256,
+    weights_facts,
+    weights_folder,
+)
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
+from sbert_repro.storage import sha256_of
+
+BERT = "google-bert/bert-base-uncased"
 
 
 @pytest.fixture
@@ -25,24 +36,29 @@ def model_folder(path, weights="model.safetensors"):
 def test_a_path_comes_first_then_the_models_root(root):
     here = str(root / "bert-base-uncased")
     assert str(find_model(here)) == here
-    for name in ("bert-base-uncased", "google-bert/bert-base-uncased"):
+    for name in ("bert-base-uncased", BERT):
         assert str(find_model(name, root)) == here
 
 
 def test_a_full_name_below_the_root_wins_over_its_last_part(root):
-    (root / "google-bert" / "bert-base-uncased").mkdir(parents=True)
-    found = find_model("google-bert/bert-base-uncased", root)
-    assert found == root / "google-bert" / "bert-base-uncased"
+    (root / BERT).mkdir(parents=True)
+    assert find_model(BERT, root) == root / BERT
 
 
-@pytest.mark.parametrize("name", ["someone/nothing", "./not/a/folder", "no such model"])
-def test_a_model_that_is_nowhere_is_one_line(root, name, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["someone/nothing", "no such model", "./not/a/folder"])
+def test_a_model_that_is_nowhere_is_one_line_without_a_path_in_what_is_found(
+    root, name, monkeypatch, tmp_path
+):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UserError, match=r"model .*SBERT_MODELS") as refused:
+    with pytest.raises(UserError) as refused:
         find_model(name, root)
-    assert "\n" not in str(refused.value)
-    assert name in str(refused.value)
+    missing = refused.value
+    known = name if name == "someone/nothing" else name.rpartition("/")[2]
+    assert (missing.code, missing.found) == ("missing", f"no model {known} on this machine")
+    assert "SBERT_MODELS" in missing.mend and "encoder.path" in missing.mend
+    assert ("hf download" in missing.mend) == (name == "someone/nothing"), "a path is no Hub id"
+    assert "\n" not in str(missing) and name in str(missing)
 
 
 def test_a_cached_snapshot_is_found_without_a_network(monkeypatch, tmp_path):
@@ -74,39 +90,6 @@ def test_a_cached_folder_without_weights_is_downloaded(monkeypatch, tmp_path):
     assert find_model("someone/model") == whole
 
 
-@pytest.mark.parametrize("inside", [".", "0_Transformer"])
-def test_both_layouts_of_sentence_transformers(tmp_path, inside):
-    place = model_folder(tmp_path / "model" / inside if inside != "." else tmp_path / "model")
-    assert weights_folder(tmp_path / "model") == place
-
-
-def test_a_folder_that_is_no_model_says_what_was_expected(tmp_path):
-    with pytest.raises(UserError, match=rf"{tmp_path}: not a model folder; expected config\.json"):
-        weights_folder(tmp_path)
-
-
-@pytest.mark.parametrize("config", ["", "[]", "{}", "\ufffd{"])
-def test_a_broken_config_is_no_model(tmp_path, config):
-    (tmp_path / "config.json").write_text(config)
-    with pytest.raises(UserError, match="not a model folder"):
-        weights_folder(tmp_path)
-
-
-def test_pickled_weights_are_not_read(tmp_path):
-    folder = model_folder(tmp_path / "old", weights="pytorch_model.bin")
-    with pytest.raises(UserError, match="safetensors"):
-        weights_folder(folder)
-
-
-def test_a_model_is_its_content_not_its_place(tmp_path):
-    one, two = model_folder(tmp_path / "one"), model_folder(tmp_path / "x" / "0_Transformer").parent
-    assert model_sha256(one) == model_sha256(two)
-    (two / "README.md").write_text("a card")
-    assert model_sha256(one) == model_sha256(two)
-    (two / "0_Transformer" / "vocab.txt").write_text("a\nb")
-    assert model_sha256(one) != model_sha256(two)
-
-
 def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, monkeypatch):
     import huggingface_hub
 
@@ -125,7 +108,7 @@ def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, mon
     monkeypatch.setattr(huggingface_hub, "snapshot_download", files)
     monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0))
     monkeypatch.setattr("sbert_repro.data.download._found_away", [])
-    with pytest.raises(UserError, match=r"ConnectionError.*hf download some/model$"):
+    with pytest.raises(UserError, match=r"hf download some/model .*ConnectionError"):
         find_model("some/model", root)
     assert len(asked) == 3
 
@@ -154,12 +137,58 @@ def test_a_hub_that_comes_back_is_asked_again_and_one_that_says_no_is_not(monkey
     monkeypatch.setattr("sbert_repro.data.download._found_away", [])
     assert find_model("some/model") == whole
     assert len(asked) == 2
-    with pytest.raises(UserError, match="not from the Hub"):
+    with pytest.raises(UserError, match="no model some/model"):
         find_model("some/model")
     assert len(asked) == 3
 
 
-def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(root):
-    with pytest.raises(UserError, match=r"no such folder, not in .*/\. Copy the folder to") as said:
-        find_model("../of/mine/gone", root)
-    assert "hf download" not in str(said.value) and "Hub" not in str(said.value)
+@pytest.mark.parametrize("inside", [".", "0_Transformer"])
+def test_both_layouts_of_sentence_transformers(tmp_path, inside):
+    place = model_folder(tmp_path / "model" / inside if inside != "." else tmp_path / "model")
+    assert weights_folder(tmp_path / "model") == place
+
+
+@pytest.mark.parametrize("config", [None, "", "[]", "{}", "\ufffd{"])
+def test_a_folder_that_is_no_model_says_what_was_expected(tmp_path, config):
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UserError, match=rf"{tmp_path}: not a model folder; expected config\.json"):
+        weights_folder(tmp_path)
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    folder = model_folder(tmp_path / "old", weights="pytorch_model.bin")
+    with pytest.raises(UserError, match="safetensors"):
+        weights_folder(folder)
+
+
+def test_a_model_is_its_content_not_its_place(tmp_path):
+    one, two = model_folder(tmp_path / "one"), model_folder(tmp_path / "x" / "0_Transformer").parent
+    assert model_sha256(one) == model_sha256(two)
+    (two / "README.md").write_text("a card")
+    assert model_sha256(one) == model_sha256(two)
+    (two / "0_Transformer" / "vocab.txt").write_text("a\nb")
+    assert model_sha256(one) != model_sha256(two)
+
+
+def test_other_weights_under_a_models_name_are_a_fact(tiny_bert, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_bert, tmp_path / "bert-base-uncased")
+    found = sha256_of(folder / "model.safetensors")
+    (known,) = weights_facts(BERT, "86b5e0", folder)
+    assert known == {
+        "code": "unknown_weights",
+        "model": BERT,
+        "sha256": found,
+        "expected": lookup.SHA256[BERT],
+    }
+    unknown = weights_facts("google-bert/bert-large-uncased", "6da4b6", folder)
+    assert sentences(unknown)[0].endswith(", not compared with the Hub's")
+    assert weights_facts(BERT, None, folder) == [], "no revision was asked for"
+    snapshot = shutil.copytree(folder, tmp_path / "86b5e0")
+    assert weights_facts(BERT, "86b5e0", snapshot) == [], "a snapshot of the Hub at this revision"
+    monkeypatch.setitem(lookup.SHA256, BERT, found)
+    assert weights_facts(BERT, "86b5e0", folder) == []
+
+
+def test_the_real_encoder_of_lite_is_what_it_is_called(minilm):
+    assert weights_facts("sentence-transformers/all-MiniLM-L6-v2", "8b3219", minilm) == []

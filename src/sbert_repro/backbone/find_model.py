@@ -1,4 +1,4 @@
-"""Where the weights of a model lie: on disk, in the Hub's cache or on the Hub."""
+"""Finding a model by name: on disk, in the Hub's cache or on the Hub; and what its weights are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from pathlib import Path
 
 from sbert_repro.data.download import retried
 from sbert_repro.errors import UserError
-from sbert_repro.storage import folder_sha256
+from sbert_repro.facts import Fact, fact
+from sbert_repro.storage import folder_sha256, sha256_of
 
-_NEEDED = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model"]
+SHA256 = {
+    "google-bert/bert-base-uncased": (
+        "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"
+    ),
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    ),
+}
+"""Hub id → sha256 of ``model.safetensors`` at the revision that ``configs/encoder`` pins. Those of
+other models are not known here, so what is found is reported and not compared."""
+
+_DOWNLOADED = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model"]
 _CONTENT = (
     ".safetensors",
     "config.json",
@@ -35,7 +47,7 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
             no revisions.
 
     Returns:
-        Path: The folder as it lies there; `weights_folder` gives the part that the weights are in.
+        The folder as it lies there; `weights_folder` returns the part that holds the weights.
 
     Raises:
         UserError: If it is in none of the four places.
@@ -46,26 +58,30 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
     for place in places:
         if place.is_dir():
             return place
-    where, mend = f"model {name}: no such folder", "Give its path, or set SBERT_MODELS"
-    if models_root is not None:
-        where += f", not in {models_root}/"
-        mend = f"Copy the folder to {models_root}/{Path(name).name}, or set SBERT_MODELS"
+    mend = f"copy its folder to SBERT_MODELS{f' ({models_root})' if models_root else ''}"
+    mend += ", or give its path as encoder.path"
     if not _HUB_ID.fullmatch(name):
-        raise UserError(f"{where}. {mend}")
+        raise UserError(
+            f"no model {Path(name).name} on this machine", where=name, mend=mend, code="missing"
+        )
     found = _from_hub(name, revision)
     if isinstance(found, Path):
         return found
-    raise UserError(f"{where}, and not from the Hub ({found}). {mend}, or run: hf download {name}")
+    raise UserError(
+        f"no model {name} on this machine",
+        mend=f"{mend}, or run: hf download {name} (the Hub was asked: {found})",
+        code="missing",
+    )
 
 
 def _from_hub(name: str, revision: str | None) -> Path | str:
-    """Give the cached or downloaded snapshot, or in few words why there is none."""
+    """Return the cached or downloaded snapshot, or in a few words why there is none."""
     from huggingface_hub import constants, get_session, snapshot_download
 
     def get(local: bool) -> Path:
         return Path(
             snapshot_download(
-                repo_id=name, revision=revision, allow_patterns=_NEEDED, local_files_only=local
+                repo_id=name, revision=revision, allow_patterns=_DOWNLOADED, local_files_only=local
             )
         )
 
@@ -89,14 +105,14 @@ def _from_hub(name: str, revision: str | None) -> Path | str:
 
 
 def weights_folder(folder: Path) -> Path:
-    """Find the transformer inside of a model folder.
+    """Find the transformer inside a model folder.
 
     Args:
         folder: A plain transformers folder, or one in the layout of sentence-transformers, which
             keeps the transformer at its root (newer) or in ``0_Transformer`` (older).
 
     Returns:
-        Path: The folder that holds ``config.json`` and the weights.
+        The folder that holds ``config.json`` and the weights.
 
     Raises:
         UserError: If it holds neither.
@@ -106,12 +122,15 @@ def weights_folder(folder: Path) -> Path:
             if any(place.glob("*.safetensors")):
                 return place
             raise UserError(
-                f"{place}: no weights in safetensors format, expected model.safetensors (pickled "
-                "weights are not read); get the safetensors revision of the model"
+                "no weights in safetensors format; expected model.safetensors (pickled weights are "
+                "not read)",
+                where=place,
+                mend="get the safetensors revision of the model",
             )
     raise UserError(
-        f"{folder}: not a model folder; expected config.json with a model_type, model.safetensors "
-        "and a tokenizer, as transformers or sentence-transformers save them"
+        "not a model folder; expected config.json with a model_type, model.safetensors and a "
+        "tokenizer, as transformers or sentence-transformers save them",
+        where=folder,
     )
 
 
@@ -123,12 +142,35 @@ def _describes_a_model(path: Path) -> bool:
 
 
 def model_sha256(folder: Path) -> str:
-    """Give what a model is by content: weights, configuration and tokenizer, wherever they lie.
+    """Hash a model's content: weights, configuration and tokenizer, wherever they lie.
 
     Args:
         folder: A model folder.
 
     Returns:
-        str: 64 hex digits, for run keys.
+        64 hex digits, for run keys.
     """
     return folder_sha256(weights_folder(folder), _CONTENT)
+
+
+def weights_facts(name: str, revision: str | None, folder: Path) -> list[Fact]:
+    """State whose weights a number rests on, where a pinned model came from a local folder.
+
+    A folder that merely bears a model's name need not hold that model.
+
+    Args:
+        name: The Hub id that was asked for.
+        revision: The revision that was asked for; ``None``: any folder will do.
+        folder: Where the model was found.
+
+    Returns:
+        Nothing for a snapshot of the Hub at this revision, and for weights that are known to be the
+        model's.
+    """
+    file = weights_folder(folder) / "model.safetensors"
+    if revision is None or folder.name == revision or not file.is_file():
+        return []
+    found, expected = sha256_of(file), SHA256.get(name)
+    if found == expected:
+        return []
+    return [fact("unknown_weights", model=name, sha256=found, expected=expected)]

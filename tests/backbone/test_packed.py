@@ -1,0 +1,137 @@
+"""A packed batch gives the states and gradients of the padded one, however its sentences group."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbert_repro.backbone.packed import Packing, pack, pack_pieces, unpack
+from sbert_repro.backbone.transformer import LAYERS, load
+from sbert_repro.batch import Tokens
+
+LENGTHS = [5, 1, 9, 5, 2, 9, 9, 3]
+FAMILIES = ["tiny_bert", "tiny_roberta"]
+
+
+def padded(lengths, pad_id=0, *, pairs=False):
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    ids = torch.randint(5, 40, mask.shape, generator=generator).masked_fill(~mask, pad_id)
+    second = torch.arange(max(lengths)) >= (torch.tensor(lengths).unsqueeze(1) + 1) // 2
+    return Tokens(ids, mask, (second & mask).long() if pairs else None)
+
+
+def by_transformers(backbone, tokens):
+    """What the network gives on the padded batch, mask and all."""
+    return backbone._padded(tokens.ids, tokens.mask, tokens.types)
+
+
+def gradients(backbone, states, mask):
+    weight = torch.randn(backbone.width, generator=torch.Generator().manual_seed(1))
+    backbone.zero_grad()
+    ((states * weight).tanh() * mask.unsqueeze(-1)).sum().backward()
+    return {name: p.grad.clone() for name, p in backbone.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_equal_the_padded_ones(request, family, layer):
+    backbone = load(request.getfixturevalue(family), layer)
+    tokens = padded(LENGTHS, backbone.model.config.pad_token_id)
+    with torch.inference_mode():
+        packed, plain = backbone(tokens), by_transformers(backbone, tokens)
+    torch.testing.assert_close(packed[tokens.mask], plain[tokens.mask], rtol=1e-5, atol=1e-6)
+    assert (packed[~tokens.mask] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "pairs"), [(f, False) for f in FAMILIES] + [("tiny_bert", True)]
+)
+def test_gradients_equal_the_padded_ones(request, family, pairs):
+    backbone = load(request.getfixturevalue(family))
+    tokens = padded(LENGTHS, backbone.model.config.pad_token_id, pairs=pairs)
+    expected = gradients(backbone, by_transformers(backbone, tokens), tokens.mask)
+    found = gradients(backbone, backbone(tokens), tokens.mask)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=2e-6, msg=name)
+
+
+def test_token_types_are_packed_with_their_word_pieces(tiny_bert):
+    backbone, pairs = load(tiny_bert), padded(LENGTHS, pairs=True)
+    with torch.inference_mode():
+        ours = backbone(pairs)[pairs.mask]
+        theirs = by_transformers(backbone, pairs)[pairs.mask]
+        without = backbone(Tokens(pairs.ids, pairs.mask))[pairs.mask]
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert (ours - without).abs().max() > 0.01, "types change the states"
+
+
+def test_dropout_falls_on_the_attention_as_often_as_in_the_padded_network(tiny_bert):
+    """Equal spread over 300 draws of one batch: the variance of the states within a tenth."""
+    backbone, tokens, spread = load(tiny_bert).train(), padded([6, 6, 4]), []
+    for run in (backbone, lambda tokens: by_transformers(backbone, tokens)):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            draws = torch.stack([run(tokens)[tokens.mask] for _ in range(300)])
+        spread.append(draws.var(0).mean())
+    assert spread[0] / spread[1] == pytest.approx(1, abs=0.1)
+
+
+def test_packing_and_unpacking_are_inverse():
+    tokens = padded(LENGTHS)
+    packing = pack(tokens)
+    assert packing.lengths == sorted(LENGTHS) and packing.ids.shape == (sum(LENGTHS),)
+    assert [(group.length, group.count) for group in packing.groups] == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (5, 2),
+        (9, 3),
+    ]
+    back = unpack(packing.ids.unsqueeze(-1).float(), packing, tokens)
+    assert torch.equal(back.squeeze(-1).long(), tokens.ids)
+
+
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=40))
+def test_positions_and_bounds_are_where_sentences_begin(lengths):
+    lengths = sorted(lengths, reverse=True)
+    packing = pack_pieces([np.full(length, number) for number, length in enumerate(lengths)])
+    bounds = packing.bounds
+    assert bounds.dtype == torch.int32 and bounds.tolist() == [0, *np.cumsum(lengths)]
+    assert packing.ids[bounds[:-1].long()].tolist() == list(range(len(lengths)))
+    assert packing.positions.tolist() == [place for length in lengths for place in range(length)]
+    spans = [(group.start, group.stop, group.count * group.length) for group in packing.groups]
+    assert all(stop - start == size for start, stop, size in spans)
+
+
+def row_of(lengths):
+    return Packing(torch.zeros(sum(lengths)), None, lengths, torch.arange(len(lengths)))
+
+
+@pytest.mark.parametrize(
+    "lengths", [[1], [3, 3, 3], [1, 2, 3, 50, 50, 51], sorted(range(2, 60)), [5] * 40 + [128]]
+)
+def test_what_is_spread_over_padded_groups_comes_back_in_order(lengths):
+    row, groups = torch.randn(sum(lengths), 3), row_of(lengths).padded_groups
+    assert [g.start for g in groups[1:]] == [g.stop for g in groups[:-1]]
+    assert sum(g.count for g in groups) == len(lengths)
+    for spread in ("spread", "spread_gradient"):
+        assert torch.equal(torch.cat([g.gather(getattr(g, spread)(row)) for g in groups]), row)
+
+
+def test_padding_of_a_group_is_masked_and_has_no_gradient():
+    (group,) = row_of([2, 3]).padded_groups
+    row = torch.ones(5, 4)
+    assert group.spread(row).isfinite().all()
+    assert group.spread_gradient(row).sum(1).tolist() == [4.0, 4.0, 0.0, 4.0, 4.0, 4.0]
+    assert group.mask.flatten(1).tolist() == [[0.0, 0.0, float("-inf")], [0.0, 0.0, 0.0]]
+
+
+def test_few_calls_and_little_padding():
+    lengths = torch.randint(5, 40, (32,), generator=torch.Generator().manual_seed(0)).tolist()
+    groups = row_of(sorted(lengths)).padded_groups
+    assert 1 < len(groups) < len(set(lengths)) / 2
+    assert len(row_of([10, 11]).padded_groups) == 1
+    assert len(row_of([2, 120]).padded_groups) == 2
