@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sbert_repro.backbone import packed
 from sbert_repro.backbone.transformer import LAYERS
-from sbert_repro.data.batching import pad
+from sbert_repro.data.batches import pad
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import evaluate

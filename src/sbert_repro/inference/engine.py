@@ -37,8 +37,8 @@ from sbert_repro.backbone.transformer import (
     load_tokenizer,
 )
 from sbert_repro.batch import Tokens
-from sbert_repro.data.batching import pad
-from sbert_repro.data.word_pieces import WordPieces
+from sbert_repro.data.batches import pad
+from sbert_repro.data.tokens import WordPieces
 from sbert_repro.errors import UserError
 from sbert_repro.pooling.cls import ClsPooling
 
