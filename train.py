@@ -19,6 +19,7 @@ def main(config: DictConfig, overrides: list[str]) -> None:
         config: The composed options.
         overrides: The options as typed, for the first stage of a two-stage run.
     """
+    from sbert_repro.facts import sentences
     from sbert_repro.evaluation.run import check_tasks, evaluate_trained
     from sbert_repro.training.run import train
 
@@ -26,7 +27,7 @@ def main(config: DictConfig, overrides: list[str]) -> None:
     record = train(config, overrides)
     scores = evaluate_trained(config, record["key"])
     # First, as it says what everything below is: such as a demo's numbers, on made-up sentences.
-    for note in filter(None, [config.profile.banner, *record["notes"]]):
+    for note in filter(None, [config.profile.banner, *sentences(record["facts"])]):
         print(note)
     metric, value = next(iter({**scores, **record["scores"]}.items()))
     print(f"run {record['key']} {metric}={float('nan') if value is None else value:.4f}")

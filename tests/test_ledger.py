@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sbert_repro.aliases import former, renamed
+from sbert_repro.config import run_key
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import SCHEMA, Ledger
+from sbert_repro.ledger import SCHEMA, Ledger, Published, git_state, provenance, upgraded
 
 KEY = "0123456789abcdef"
 
@@ -153,3 +155,60 @@ def test_the_ledger_needs_no_torch():
     program = "import sys, sbert_repro.ledger as l; l.provenance(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_provenance_names_code_machine_and_versions():
+    found = provenance()
+    assert found["hardware"]["cores"] >= 1
+    assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["versions"]["torch"]
+
+
+def test_results_do_not_make_the_code_dirty(tmp_path):
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *words], check=True, capture_output=True)
+
+    assert git_state(tmp_path)["commit"] is None
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "code.py").write_text("1")
+    git("init", "-q")
+    git("add", "src")
+    git("commit", "-qm", "x")
+    (tmp_path / "results.csv").write_text("1")
+    assert git_state(tmp_path) == {"commit": git_state(tmp_path)["commit"], "dirty": False}
+    (tmp_path / "src" / "new.py").write_text("2")
+    assert git_state(tmp_path)["dirty"] is True
+
+
+RUNS = json.loads((Path(__file__).parent / "records" / "schema_1_runs.json").read_text())
+
+
+@pytest.mark.parametrize("which", ["train", "parent"])
+def test_a_record_made_when_keys_held_import_paths_is_found(which, tmp_path):
+    """Today's settings name words; put back into import paths they give the key of that time."""
+    record = RUNS[which]
+    today = renamed(record["settings"])
+    assert "_target_" not in json.dumps(today)
+    assert run_key("train", former(today)) == record["key"]
+    folder = tmp_path / record["key"]
+    folder.mkdir()
+    (folder / "record.json").write_text(json.dumps(record))
+    found = Ledger(tmp_path).get(run_key("train", today), record["key"])
+    assert found["settings"] == today
+    assert found["schema"] == SCHEMA
+    assert found["facts"] == [{"code": "facts_of_before"}]
+    assert found["scores"] == record["scores"]
+
+
+def test_published_records_stand_in_for_an_empty_ledger(tmp_path):
+    score = {**upgraded(RUNS["evaluate"]), "run": RUNS["train"]["key"]}
+    records = {record["key"]: record for record in (RUNS["train"], score)}
+    (tmp_path / "table_2.json").write_text(json.dumps({"records": records}))
+    (tmp_path / "table_3.json").write_text("cut off {")
+    published = Published(tmp_path)
+    assert published.get("0000000000000000", RUNS["train"]["key"])["schema"] == SCHEMA
+    assert published.get("0000000000000000") is None
+    assert published.score(RUNS["train"]["key"], score["settings"]["task"]) == score
+    assert published.score(RUNS["train"]["key"], "sts12") is None
+    assert Published(tmp_path / "not there").get(RUNS["train"]["key"]) is None

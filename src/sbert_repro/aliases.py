@@ -44,3 +44,41 @@ def name_of(node: Mapping[str, Any]) -> str:
     """
     name = node.get("name")
     return FORMER[node["_target_"]] if name is None else str(name)
+
+
+_PARTS = ("loss", "pooling", "optimizer")
+_PATHS = {word: path for path, word in FORMER.items()}
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the import paths in stored settings by words.
+
+    Args:
+        settings: Of a training or a model folder, as any version of this program wrote them.
+
+    Returns:
+        A copy in today's form.
+    """
+    return {
+        part: {"name": name_of(node), **{k: v for k, v in node.items() if k != "_target_"}}
+        if part in _PARTS and isinstance(node, Mapping)
+        else node
+        for part, node in settings.items()
+    }
+
+
+def former(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they were stored when they held import paths, to find a record by its key.
+
+    Args:
+        settings: Of a training, in today's form.
+
+    Returns:
+        A copy in the former form.
+    """
+    return {
+        part: {"_target_": _PATHS[node["name"]], **{k: v for k, v in node.items() if k != "name"}}
+        if part in _PARTS and node["name"] in _PATHS
+        else node
+        for part, node in settings.items()
+    }

@@ -17,7 +17,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sbert_repro.config import CONFIG_DIR
+from sbert_repro.config import CONFIG_DIR, plain
 from sbert_repro.errors import UserError
 
 STAGE_LENGTHS = ("trainer.epochs", "trainer.max_steps")
@@ -200,6 +200,23 @@ def build(node: DictConfig, **extra: Any) -> Any:
         if isinstance(problem.__cause__, UserError):
             raise problem.__cause__ from None
         raise
+
+
+def described(node: DictConfig) -> dict[str, Any]:
+    """Describe a component by its word, its version and all its options, given or default.
+
+    Args:
+        node: A checked node with ``_target_``.
+
+    Returns:
+        ``{"name": word, "version": n, option: value, …}``: what run keys and saved models hold.
+    """
+    target = get_object(node["_target_"])
+    parameters = inspect.signature(target).parameters.values()
+    options = {p.name: p.default for p in parameters if p.default is not p.empty}
+    options |= {k: v for k, v in plain(node).items() if k != "_target_"}
+    described: dict[str, Any] = plain({**options, "name": target.name, "version": target.VERSION})
+    return described
 
 
 def prepare(config: DictConfig) -> None:

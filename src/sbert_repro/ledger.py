@@ -1,212 +1,280 @@
 """Content-addressed, write-once records: one JSON file for each trained model and each score.
 
-The key says what was computed (kind, settings, data, versions of components), so "is it done?" is
-a question about one file, and a stale result cannot pass as a fresh one.
+A key says what was computed (kind, settings, data, versions of components), so "is it done?" is a
+question about one file, and a stale result cannot pass as a fresh one. A record also says where its
+number came from: the commit, the locked versions and the machine. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import json
 import logging
 import math
 import os
+import platform
 import re
-import tempfile
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sbert_repro.aliases import renamed
 from sbert_repro.errors import UserError
-from sbert_repro.provenance import provenance
-from sbert_repro.storage import lock, unwritable
+from sbert_repro.facts import fact
+from sbert_repro.storage import lock, sha256_of, write_once
 
-__all__ = ["SCHEMA", "Ledger", "provenance"]
+Record = dict[str, Any]
 
-SCHEMA = 1
-"""Raised whenever the meaning of a stored field changes; older records must go on loading."""
+SCHEMA = 2
+"""Raised whenever the meaning of a stored field changes; older records must go on loading.
+
+1: ``notes`` held sentences, and settings named components by their import paths.
+2: ``facts`` hold fields, and settings name components by their words on the command line.
+"""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, when the package runs from one (an installed copy has no git state and no lock)."""
 
 _REQUIRED = ("kind", "settings", "scores", "seed")
 _KEY = re.compile(r"[0-9A-Za-z_-]{4,64}")
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_CODE = ("src", "configs", "scripts", "train.py", "requirements.lock")
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "pytorch-lightning",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "hydra-core",
+    "wandb",
+)
 _log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """The folder of all records, `<root>/<key>/record.json`.
+    """The folder of all records, ``<root>/<key>/record.json``.
 
     Args:
-        root: the folder, usually `results/runs`; made when the first record is put.
+        root: The folder, usually ``results/runs``; it is made when the first record is put.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def folder(self, key: str) -> Path:
-        """Folder of a run, where its record, checkpoints and model lie (not made here).
+        """Return the folder of a run, where its record, checkpoints and model lie.
 
         Args:
-            key: the run key.
+            key: The run key.
 
         Returns:
-            `<root>/<key>`.
+            ``<root>/<key>``, which need not exist.
 
         Raises:
-            UserError: the key holds anything that is no key, such as a path.
+            UserError: The key is not a key but, for example, a path.
         """
         if not _KEY.fullmatch(key):
-            raise UserError(f"{key!r} is no run key; expected 16 hex digits as in {self.root}")
+            raise UserError(f"{key!r} is not a run key; expected 16 hex digits as in {self.root}")
         return self.root / key
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str, *former: str) -> Record | None:
         """Read a record; one that cannot be read is set aside and counts as missing.
 
         Args:
-            key: the run key.
+            key: The run key.
+            *former: Keys that earlier versions of this program gave the same work.
 
         Returns:
-            The record, or None when the work has not been finished.
+            The record in today's form, with the key it was stored under; ``None`` when the work has
+            not been finished.
 
         Raises:
-            UserError: the record was written by a later schema than this program knows.
+            UserError: The record was written by a later schema than this program knows.
         """
+        found = (self._read(one) for one in (key, *former))
+        return next((record for record in found if record is not None), None)
+
+    def _read(self, key: str) -> Record | None:
         path = self.folder(key) / "record.json"
         try:
             text = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+            raise UserError(f"cannot be read ({error.strerror})", where=path) from error
         record = _parse(text, key)
         if record is None:
             _set_aside(path, text)
-        elif record["schema"] > SCHEMA:
+            return None
+        if record["schema"] > SCHEMA:
             raise UserError(
-                f"{path}: record of schema {record['schema']}, this program knows up to {SCHEMA}; "
-                "update the program"
+                f"a record of schema {record['schema']}, this program knows up to {SCHEMA}",
+                where=path,
+                mend="update the program",
             )
-        return record
+        return upgraded(record)
 
-    def put(self, key: str, record: dict[str, Any]) -> dict[str, Any]:
+    def put(self, key: str, record: Mapping[str, Any]) -> Record:
         """Write a record once; the same content again is accepted, other content is refused.
 
-        Schema, key and `provenance()` are added where the caller gives none. A score that is not
-        a finite number is stored as null: JSON has no NaN, and a degenerate seed must be shown.
+        Schema, key and `provenance` are added where the caller gives none. A score that is not a
+        finite number is stored as null: JSON has no NaN, and a degenerate seed must be shown.
 
         Args:
-            key: the run key.
-            record: at least `kind`, `settings`, `scores`, `seed`.
+            key: The run key.
+            record: At least ``kind``, ``settings``, ``scores`` and ``seed``.
 
         Returns:
             The record as stored.
 
         Raises:
-            UserError: the key holds another record, or the disk refused it.
-            ValueError: a required field is missing.
+            UserError: The key holds another record, or the disk refused it.
+            ValueError: A required field is missing.
         """
-        missing = [name for name in _REQUIRED if name not in record]
-        if missing:
+        if missing := [name for name in _REQUIRED if name not in record]:
             raise ValueError(f"record of {key}: no {', '.join(missing)}")
         given = _plain(record)
         stored = self.get(key)
         if stored is None:
-            whole = {"schema": SCHEMA, "key": key, **_plain(provenance()), **given}
-            if self._write(self.folder(key), whole):
+            whole = {"schema": SCHEMA, "key": key, "facts": [], **_plain(provenance()), **given}
+            text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            if write_once(self.folder(key) / "record.json", text + "\n"):
                 return whole
             stored = self.get(key) or {}
         differing = [name for name, value in given.items() if stored.get(name) != value]
         if differing:
             raise UserError(
-                f"{self.folder(key) / 'record.json'}: already there with other "
-                f"{', '.join(differing)}; a record is written once, remove its folder to redo it"
+                f"already there with other {', '.join(differing)}",
+                where=self.folder(key) / "record.json",
+                mend="a record is written once; remove its folder to compute it again",
             )
         return stored
 
     def keys(self) -> list[str]:
-        """Keys of all finished runs, sorted."""
+        """Return the keys of all finished runs, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/record.json"))
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold a run for one process; another one waits, and says so once.
 
-        The kernel frees the lock when its owner dies, however it dies. Not re-entrant.
-
         Args:
-            key: the run key.
+            key: The run key.
 
         Yields:
-            Nothing; ask `get` again inside, since the former owner may have finished the run.
+            Nothing; call `get` again inside, since another process may have finished the run.
 
         Raises:
-            UserError: the folder cannot be written or its file system knows no locks.
+            UserError: The folder cannot be written, or its file system has no locks.
         """
         with lock(self.root / ".locks" / self.folder(key).name, f"run {key}"):
             yield
 
-    def _write(self, folder: Path, record: dict[str, Any]) -> bool:
-        """Put the finished file in place in one step; False when another process was first."""
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        temporary: Path | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "wb", prefix=".record.", dir=folder, delete=False
-            ) as file:
-                temporary = Path(file.name)
-                file.write(f"{text}\n".encode())
-                file.flush()
-                os.fsync(file.fileno())
-            return _place(temporary, folder / "record.json")
-        except OSError as error:
-            raise unwritable(folder / "record.json", error) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+
+class Published:
+    """The records behind a profile's committed tables, ``results/<profile>/records/*.json``.
+
+    They stand in for the ledger where that is empty, as in a fresh clone: their numbers are printed
+    again and nothing is trained anew. They hold no models.
+
+    Args:
+        folder: The folder of the files, which need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._records: dict[str, Record] = {}
+        self._scores: dict[tuple[str, str], Record] = {}
+        for path in sorted(Path(folder).glob("*.json")):
+            content = _json(path.read_bytes())
+            found = content.get("records") if isinstance(content, dict) else None
+            for key, record in (found if isinstance(found, dict) else {}).items():
+                if _is_record(record, key) and record["schema"] <= SCHEMA:
+                    self._records[key] = upgraded(record)
+        for record in self._records.values():
+            if record["kind"] == "evaluate" and record.get("run"):
+                self._scores[record["run"], record["settings"]["task"]] = record
+
+    def get(self, *keys: str) -> Record | None:
+        """Return a record by its key.
+
+        Args:
+            *keys: The run key, and those that the same work had before.
+
+        Returns:
+            The first one there is, or ``None``.
+        """
+        return next((self._records[key] for key in keys if key in self._records), None)
+
+    def score(self, run: str, task: str) -> Record | None:
+        """Return the evaluation of a run's model on a task, without having the model.
+
+        Args:
+            run: The run's key, as its published record has it.
+            task: The task's name.
+
+        Returns:
+            The record, or ``None``.
+        """
+        return self._scores.get((run, task))
 
 
-def _place(temporary: Path, path: Path) -> bool:
-    """Give the file its name, unless the name is taken (a plain rename would replace it)."""
-    temporary.chmod(0o644)
+def upgraded(record: Record) -> Record:
+    """Bring a record of an earlier schema into today's form.
+
+    Args:
+        record: As stored.
+
+    Returns:
+        The same, or a copy with components named by their words and with ``facts``. What the
+        sentences of schema 1 said is not read back; whoever finds such a record at work on the same
+        data knows the rows anew (`facts_of_before` marks it).
+    """
+    if record["schema"] == SCHEMA:
+        return record
+    kept = {name: value for name, value in record.items() if name != "notes"}
+    facts = [fact("facts_of_before")]
+    return {**kept, "settings": renamed(record["settings"]), "facts": facts, "schema": SCHEMA}
+
+
+def _json(text: bytes) -> Any:
     try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        if path.exists():
-            return False
-        temporary.replace(path)
-    return True
-
-
-def _parse(text: bytes, key: str) -> dict[str, Any] | None:
-    """The record in the bytes, or None when they hold no whole record of this key."""
-    try:
-        record = json.loads(text)
+        return json.loads(text)
     except ValueError:
         return None
-    whole = isinstance(record, dict) and record.get("key") == key
-    known = whole and isinstance(record.get("schema"), int)
-    return record if known and all(name in record for name in _REQUIRED) else None
+
+
+def _is_record(record: Any, key: str) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("key") == key
+        and isinstance(record.get("schema"), int)
+        and all(name in record for name in _REQUIRED)
+    )
+
+
+def _parse(text: bytes, key: str) -> Record | None:
+    record = _json(text)
+    return record if _is_record(record, key) else None
 
 
 def _set_aside(path: Path, text: bytes) -> None:
-    """Rename a broken record, unless somebody has put a good one there in the meantime."""
+    """Rename a broken record, unless another process has put a good one there in the meantime."""
     broken = path.with_name("record.json.broken")
     try:
         if path.read_bytes() == text:
             path.replace(broken)
-            _log.warning("%s: not a whole record, set aside as %s; it will be redone", path, broken)
+            _log.warning("%s: not a whole record, set aside as %s; it is made again", path, broken)
     except OSError as error:
         _log.warning("%s: not a whole record and not movable (%s)", path, error.strerror)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON would give it back: numpy numbers plain, NaN null, tuples lists."""
-    if isinstance(value, dict):
+    """Return the value as JSON would give it back: NumPy numbers plain, NaN null, tuples lists."""
+    if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
@@ -217,3 +285,95 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | bool):
         return value
     return str(value)
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """Describe the code and the machine behind a number.
+
+    Read once a process: the code that runs is the code that was there when the process began,
+    whatever is edited while a long run is under way.
+
+    Returns:
+        ``git`` (commit, dirty), ``lock_sha256``, ``hardware``, ``versions``; what cannot be found
+        is ``None``.
+    """
+    locked = ROOT / "requirements.lock"
+    return {
+        "git": git_state(ROOT),
+        "lock_sha256": sha256_of(locked) if locked.is_file() else None,
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """Return the commit, and whether the code differs from it.
+
+    Only code and configs count: a table that writes its own results must not make every later
+    number look as if it came from changed code.
+
+    Args:
+        root: The checkout.
+
+    Returns:
+        ``commit`` (``None`` outside a repository) and ``dirty`` (``None`` when it is not known).
+    """
+    commit = _output(["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"])
+    paths = [name for name in _CODE if (root / name).exists()]
+    changed = _output(["git", "-C", str(root), "status", "--porcelain", "--", *paths])
+    return {"commit": commit or None, "dirty": None if changed is None else bool(changed)}
+
+
+def hardware() -> dict[str, Any]:
+    """Return the CPU's model, its usable cores, the RAM in GiB and the names of usable GPUs."""
+    return {"cpu": _cpu_model(), "cores": _cores(), "ram_gib": _ram_gib(), "gpus": _gpus()}
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the libraries that can move a number."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _ram_gib() -> float | None:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    return round(total / 2**30, 1)
+
+
+def _gpus() -> list[str]:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    names = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+    return [line.strip() for line in (names or "").splitlines() if line.strip()]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 
 Record = dict[str, Any]
 _FRONT = """---
@@ -51,7 +52,7 @@ def card(record: Record, stages: Sequence[Record], scores: Sequence[Record], run
         f"`sbert_repro`. Base model: `{base['path']}`"
         + (f", revision `{base['revision']}`.\n" if base.get("revision") else ".\n"),
         _USE,
-        *(_section("Limits", _bullets(record["notes"])) if record.get("notes") else ()),
+        *(_section("Limits", _bullets(sentences(record["facts"]))) if sentences(record["facts"]) else ()),
         *_section("Scores", _scores(record, scores)),
         *_section("Training", [line for stage in stages for line in _stage(stage)]),
         *_section("Licence", _licence(str(base["path"]), names)),
@@ -104,11 +105,11 @@ def _number(value: Any) -> str:
 def _stage(stage: Record) -> list[str]:
     settings = stage["settings"]
     loss, data = dict(settings["loss"]), settings["data"]
-    name = str(loss.pop("_target_")).rpartition(".")[2]
+    name = str(loss.pop("name"))
     options = {
         "data": f"{dataset(data['name']).title} ({data['split']})",
         "objective": f"{name} {_words(loss)}".strip(),
-        "pooling": str(settings["pooling"]["_target_"]).rpartition(".")[2],
+        "pooling": settings["pooling"]["name"],
         "max_length": data["max_length"],
         "optimizer": _words(settings["optimizer"]),
         **settings["trainer"],
@@ -122,8 +123,8 @@ def _stage(stage: Record) -> list[str]:
 
 
 def _words(options: dict[str, Any]) -> str:
-    shown = {key: value for key, value in options.items() if key not in ("_target_", "version")}
-    kind = str(options.get("_target_", "")).rpartition(".")[2]
+    shown = {key: value for key, value in options.items() if key not in ("name", "version")}
+    kind = str(options.get("name", ""))
     return ", ".join([*([kind] if kind else []), *(f"{k}={v}" for k, v in shown.items())])
 
 

@@ -1,18 +1,30 @@
 """Keys: what changes them and what does not; runs found again, refused, or waiting for a parent."""
 
 import json
+import math
+import multiprocessing
 import shutil
 
 import pytest
 import torch
 import yaml
 
+from sbert_repro.aliases import former
 from sbert_repro.composition import compose
-from sbert_repro.errors import UserError
+from sbert_repro.errors import Diverged, UserError
+from sbert_repro.evaluation.run import evaluate_trained
 from sbert_repro.ledger import Ledger
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import run
-from sbert_repro.training.run import key_of, settings_of, train
+from sbert_repro.training.module import SiameseModule
+from sbert_repro.training.run import (
+    add_scores,
+    former_key_of,
+    key_of,
+    refuse_diverged,
+    settings_of,
+    train,
+)
 
 LOSS = "loss=classification"
 
@@ -213,3 +225,151 @@ def test_what_is_missing_is_said_before_anything_is_written(overrides, tmp_path,
     with pytest.raises(UserError, match=said):
         train(compose(typed), typed)
     assert not (tmp_path / "results").exists()
+
+
+TYPED = ("loss=regression", "seed=3")
+
+
+@pytest.fixture
+def diverging(monkeypatch):
+    """A function that lets the loss be `value` from step 7 on."""
+    whole = SiameseModule.training_step
+
+    def let(value):
+        def step(self, batch, index):
+            loss = whole(self, batch, index)
+            return loss * value if index >= 6 else loss
+
+        monkeypatch.setattr(SiameseModule, "training_step", step)
+
+    return let
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_step_rows_and_last_checkpoint_are_named_and_written_down(
+    overrides, tmp_path, diverging, value
+):
+    diverging(float(value))
+    typed = overrides(*TYPED)
+    with pytest.raises(Diverged) as refused:
+        train(compose(typed), typed)
+    said = str(refused.value)
+    assert said.startswith(f"seed 3 diverged: the loss is {value} at step 7 (rows ")
+    assert "the last good checkpoint is that of step 5. Look at these rows of data=stsb" in said
+    folder = next((tmp_path / "results" / "runs").glob("*/diverged.json")).parent
+    written = json.loads((folder / "diverged.json").read_text())
+    assert written["seed"] == 3
+    assert written["git"]["commit"]
+    assert not (folder / "record.json").exists()
+    assert not (folder / "model").exists()
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+
+
+def test_the_next_call_says_the_same_and_does_not_train(overrides, diverging, monkeypatch):
+    diverging(float("nan"))
+    typed = overrides(*TYPED)
+    with pytest.raises(Diverged) as first:
+        train(compose(typed), typed)
+    monkeypatch.setattr(run.fitting, "fit", None)
+    with pytest.raises(Diverged) as second:
+        train(compose(typed), typed)
+    assert str(first.value) == str(second.value)
+
+
+def test_other_seeds_train_and_after_removal_it_does_too(overrides, tmp_path, diverging):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Diverged):
+        patch.setattr(
+            SiameseModule, "training_step", lambda *_: (_ for _ in ()).throw(Diverged("x"))
+        )
+        typed = overrides(*TYPED)
+        train(compose(typed), typed)
+    other = overrides("loss=regression", "seed=4", "trainer.max_steps=1")
+    assert train(compose(other), other)["seed"] == 4
+    next((tmp_path / "results" / "runs").glob("*/diverged.json")).unlink()
+    assert train(compose(typed), typed)["seed"] == 3
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"seed": 1}'])
+def test_what_cannot_be_read_is_not_believed_to_be_fine(tmp_path, text):
+    (tmp_path / "diverged.json").write_text(text)
+    with pytest.raises(UserError, match=r"diverged\.json cannot be read; run .* until .* is remo"):
+        refuse_diverged(tmp_path)
+
+
+def test_a_run_that_did_not_diverge_is_not_refused(tmp_path):
+    refuse_diverged(tmp_path / "not there")
+
+
+def strict(path):
+    """The file as a reader sees it who knows no NaN."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    add_scores(tmp_path / "k", {"dev": math.nan, "loss": math.inf, "best_step": None, "a": 1.5})
+    found = strict(tmp_path / "k" / "metrics.json")
+    assert found == {"key": "k", "dev": None, "loss": None, "best_step": None, "a": 1.5}
+
+
+def test_scores_are_added_and_a_damaged_or_old_file_is_mended(tmp_path):
+    path = tmp_path / "k" / "metrics.json"
+    path.parent.mkdir()
+    path.write_text('{"key": "k", "dev": NaN}')
+    add_scores(tmp_path / "k", {"stsb": 70.0})
+    assert strict(path) == {"key": "k", "dev": None, "stsb": 70.0}
+    path.write_text('{"key": "k", "de')
+    add_scores(tmp_path / "k", {"stsb": 71.0})
+    assert strict(path) == {"key": "k", "stsb": 71.0}
+
+
+def _add(folder, number):
+    add_scores(folder, {f"task_{number}": float(number)})
+
+
+def test_two_commands_at_once_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_add, args=(tmp_path / "k", n)) for n in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(strict(tmp_path / "k" / "metrics.json")) == 9
+
+
+def test_a_run_has_its_test_scores_too(overrides, tmp_path):
+    typed = overrides("loss=regression", "evaluate=[stsb_dev]", "trainer.max_steps=2")
+    config = compose(typed)
+    record = train(config, typed)
+    path = tmp_path / "results" / "runs" / record["key"] / "metrics.json"
+    assert "stsb_dev" not in strict(path)
+    scores = evaluate_trained(config, record["key"])
+    found = strict(path)
+    assert found["stsb_dev"] == scores["stsb_dev"]
+    assert found["dev_spearman"] == record["scores"]["dev_spearman"]
+    path.unlink()
+    evaluate_trained(config, record["key"])
+    assert strict(path) == found, "it is made again from the ledger"
+
+
+def test_a_run_of_the_time_when_keys_held_import_paths_is_found(overrides, tmp_path):
+    """Its record holds sentences; the rows it rests on are known anew, from the same data."""
+    typed = overrides("loss=regression", "trainer.max_steps=2")
+    config = compose(typed)
+    new = train(config, typed)
+    key = former_key_of(config, typed)
+    assert key != new["key"]
+    runs = tmp_path / "results" / "runs"
+    (runs / new["key"]).rename(runs / key)
+    settings = former(new["settings"])
+    assert "sbert_repro.losses.regression" in json.dumps(settings)
+    old = {**new, "key": key, "schema": 1, "settings": settings, "notes": ["x"]}
+    del old["facts"]
+    (runs / key / "record.json").write_text(json.dumps(old))
+    found = train(config, typed)
+    assert (found["key"], found["scores"]) == (key, new["scores"])
+    assert [fact for fact in new["facts"] if fact["code"] == "rows"] == found["facts"][:-1]
+    assert found["facts"][-1] == {"code": "facts_of_before"}

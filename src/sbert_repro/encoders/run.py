@@ -13,6 +13,7 @@ from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.encoders.folder import reads_pairs, trained_with
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
 
 Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
@@ -56,7 +57,7 @@ def from_run(
     else:
         options |= {"engine": engine}
     encoder = _built(record, folder, pooling, options)
-    encoder.notes = list(record.get("notes", []))
+    encoder.notes = sentences(record["facts"])
     return encoder
 
 

@@ -21,8 +21,7 @@ from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import TaskData, load, resolve
 from sbert_repro.ledger import Ledger
-from sbert_repro.training import metrics
-from sbert_repro.training.run import stages
+from sbert_repro.training.run import add_scores, stages
 
 KIND = "evaluate"
 Record = dict[str, Any]
@@ -198,7 +197,7 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
 
     def shown(records: dict[str, Record]) -> None:
         tested = {task: main_score(record["scores"]) for task, record in records.items()}
-        metrics.add(ledger.folder(run), {**trained, **tested})
+        add_scores(ledger.folder(run), {**trained, **tested})
 
     found = evaluate_run(encoder, pairs, ledger, cache, shown)
     shown(found)

@@ -22,6 +22,7 @@ class ClassificationLoss(Objective):
 
     columns: ClassVar[int] = 2
     needs: ClassVar[Needs] = "labels"
+    name: ClassVar[str] = "classification"
     VERSION: ClassVar[int] = 1
     head: nn.Module
 

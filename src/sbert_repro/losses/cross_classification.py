@@ -20,6 +20,7 @@ class CrossClassificationLoss(Objective):
 
     columns: ClassVar[int] = 1
     needs: ClassVar[Needs] = "labels"
+    name: ClassVar[str] = "cross_classification"
     VERSION: ClassVar[int] = 1
 
     def __init__(self, width: int, num_labels: int = 3, dropout: float = 0.1) -> None:

@@ -26,6 +26,7 @@ class CrossRegressionLoss(Objective):
 
     columns: ClassVar[int] = 1
     needs: ClassVar[Needs] = "scores"
+    name: ClassVar[str] = "cross_regression"
     VERSION: ClassVar[int] = 1
 
     def __init__(self, width: int, error: str = "cross_entropy", dropout: float = 0.1) -> None:

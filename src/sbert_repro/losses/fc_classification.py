@@ -21,6 +21,7 @@ class FcClassificationLoss(ClassificationLoss):
     # effect: the InferSent rows of profiles that train it
     """
 
+    name: ClassVar[str] = "fc_classification"
     VERSION: ClassVar[int] = 1
 
     def __init__(

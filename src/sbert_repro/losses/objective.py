@@ -19,11 +19,13 @@ class Objective(nn.Module):
     Attributes:
         columns: Sentences in an example, ``k``; 1 where the two of a pair are read as one.
         needs: What the data must hold beside the sentences.
+        name: The word after ``loss=``; keys and saved models hold it.
         VERSION: Raised by hand when the same options would give other numbers; part of run keys.
     """
 
     columns: ClassVar[int]
     needs: ClassVar[Needs]
+    name: ClassVar[str]
     VERSION: ClassVar[int]
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:

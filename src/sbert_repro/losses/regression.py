@@ -20,6 +20,7 @@ class RegressionLoss(Objective):
 
     columns: ClassVar[int] = 2
     needs: ClassVar[Needs] = "scores"
+    name: ClassVar[str] = "regression"
     VERSION: ClassVar[int] = 1
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:

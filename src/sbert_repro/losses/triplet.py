@@ -29,6 +29,7 @@ class TripletLoss(Objective):
 
     columns: ClassVar[int] = 3
     needs: ClassVar[Needs] = "triplets"
+    name: ClassVar[str] = "triplet"
     VERSION: ClassVar[int] = 1
 
     def __init__(self, margin: float = 1.0, distance: str = "euclidean") -> None:

@@ -103,11 +103,11 @@ class LedgerWork:
 
     def trained(self, key: str) -> Record | None:
         """Return the record of a run; a UserError says that it diverged."""
-        from sbert_repro.training.divergence import refuse
+        from sbert_repro.training.run import refuse_diverged
 
         record = self.ledger.get(key)
         if record is None:
-            refuse(self.ledger.folder(key))
+            refuse_diverged(self.ledger.folder(key))
         return record
 
     def records(self) -> list[Record]:

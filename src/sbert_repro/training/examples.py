@@ -16,7 +16,7 @@ from sbert_repro.data.read import Split, read, split_path
 from sbert_repro.data.schema import DataSet, dataset
 from sbert_repro.data.tokens import PairColumn, PairTemplate, cache_key, tokenise
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
+from sbert_repro.facts import Fact, fact
 from sbert_repro.training.validation import DevSet
 
 
@@ -27,13 +27,13 @@ class Examples:
     Attributes:
         stream: Training batches, epoch after epoch.
         dev: The rows that are watched, if they are there.
-        notes: What must be printed wherever a number rests on these rows.
+        facts: What a number that rests on these rows must say.
         max_length: Word pieces of a sentence, special tokens not counted.
     """
 
     stream: BatchStream
     dev: DevSet | None
-    notes: tuple[str, ...]
+    facts: tuple[Fact, ...]
     max_length: int
 
 
@@ -53,7 +53,7 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
     """
     record = dataset(config.data.name)
     split = _read(config, record, config.data.split, config.data.limit)
-    columns, notes = _word_pieces(config, record, split, tokenizer, positions)
+    columns, facts = _word_pieces(config, record, split, tokenizer, positions)
     target = split.target
     if target is not None and record.kind == "scored_pairs":
         target = record.scaled(target)
@@ -65,9 +65,9 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
         shuffle=True,
         pad_id=tokenizer.pad_token_id,
     )
-    dev, dev_notes = _dev(config, tokenizer, positions)
+    dev, dev_facts = _dev(config, tokenizer, positions)
     length = _length(config, tokenizer, positions)
-    return Examples(stream, dev, tuple(dict.fromkeys([*notes, *dev_notes])), length)
+    return Examples(stream, dev, (*facts, *dev_facts), length)
 
 
 def _length(config: DictConfig, tokenizer: Any, positions: int) -> int:
@@ -75,7 +75,7 @@ def _length(config: DictConfig, tokenizer: Any, positions: int) -> int:
     return length
 
 
-def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | None, list[str]]:
+def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | None, list[Fact]]:
     if config.data.dev is None:
         return None, []
     record, data = dataset(config.data.dev), config.data
@@ -86,11 +86,11 @@ def _dev(config: DictConfig, tokenizer: Any, positions: int) -> tuple[DevSet | N
                 f"there is no {path}, which checkpoint=best_dev needs: get it with `make data`, "
                 "or use checkpoint=last"
             )
-        return None, [f"no {record.name} {data.dev_split}: trained without looking at it"]
+        return None, [fact("no_dev", dataset=record.name, split=data.dev_split)]
     split = _read(config, record, data.dev_split, data.dev_limit)
-    columns, notes = _word_pieces(config, record, split, tokenizer, positions)
+    columns, facts = _word_pieces(config, record, split, tokenizer, positions)
     labelled = record.kind == "labelled_pairs"
-    return DevSet(columns, split.target, tokenizer.pad_token_id, labelled=labelled), notes
+    return DevSet(columns, split.target, tokenizer.pad_token_id, labelled=labelled), facts
 
 
 def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) -> Split:
@@ -100,16 +100,19 @@ def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) ->
 
 def _word_pieces(
     config: DictConfig, record: DataSet, split: Split, tokenizer: Any, positions: int
-) -> tuple[Sequence[Column], list[str]]:
+) -> tuple[Sequence[Column], list[Fact]]:
     length = _length(config, tokenizer, positions)
     key = cache_key(split, None, tokenizer, length)
     folder = Path(config.paths.cache) / "tokens"
     columns = list(tokenise(split.texts, tokenizer, length, folder, key).values())
     cut = sum(column.truncated for column in columns)
-    notes = [f"{record.title}: {cut:,} texts cut to {length} word pieces"] if cut else []
+    of = {"title": record.title, "dataset": record.name}
+    facts = [*split.facts]
+    if cut:
+        facts.append(fact("texts_cut", **of, count=cut, unit="texts", length=length))
     if get_object(config.loss["_target_"]).columns > 1:
-        return columns, [*sentences(split.facts), *notes]
+        return columns, facts
     pairs = PairColumn(columns[0], columns[1], PairTemplate(tokenizer), positions)
     if pairs.cut:
-        notes += [f"{record.title}: {pairs.cut:,} pairs cut to {positions} word pieces"]
-    return [pairs], [*sentences(split.facts), *notes]
+        facts.append(fact("texts_cut", **of, count=pairs.cut, unit="pairs", length=positions))
+    return [pairs], facts

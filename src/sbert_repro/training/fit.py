@@ -17,9 +17,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sbert_repro.backbone.transformer import TransformerBackbone
-from sbert_repro.composition import build
+from sbert_repro.composition import build, described
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact, fact
 from sbert_repro.training.checkpoints import LAST, WholeFiles
 from sbert_repro.training.distributed import rank, ranks
 from sbert_repro.training.examples import Examples, load_examples
@@ -51,13 +52,13 @@ class FitResult:
     Attributes:
         scores: Dev scores × 100 of the kept, the best and the last weights, and the training loss
             at both ends of the run.
-        notes: What must be printed wherever a number rests on this model.
+        facts: What a number that rests on this model must say.
         steps: Optimizer steps.
         seconds: Spent on them, interruptions left out.
     """
 
     scores: dict[str, float | int | None]
-    notes: list[str]
+    facts: list[Fact]
     steps: int
     seconds: float
 
@@ -78,7 +79,7 @@ def fit(
         tracking: Gets curves and scores.
 
     Returns:
-        FitResult: Scores and notes.
+        FitResult: Scores and facts.
 
     Raises:
         UserError: If data or model are missing or damaged, or the loss is no number any more.
@@ -95,9 +96,9 @@ def fit(
     settings = {"max_length": examples.max_length, "layer": layer, **_described(config)}
     places = (folder / "model", module.backbone, begun.tokenizer)
     save_model(*places, module.pooling, module.loss, settings)
-    notes = [*examples.notes, *_of_devices(config.trainer.devices)]
+    facts = [*examples.facts, *_of_devices(config.trainer.devices)]
     steps = watch.ended_at or begun.order.steps
-    return FitResult(_scores(watch, examples), notes, steps, watch.seconds)
+    return FitResult(_scores(watch, examples), facts, steps, watch.seconds)
 
 
 @dataclass(frozen=True)
@@ -214,11 +215,12 @@ def _run(
 
 
 def _described(config: DictConfig) -> dict[str, Any]:
-    return {part: plain(config[part]) for part in ("pooling", "loss", "optimizer", "seed")}
+    parts = {part: described(config[part]) for part in ("pooling", "loss", "optimizer")}
+    return {**parts, "seed": config.seed}
 
 
-def _of_devices(count: int) -> list[str]:
-    return [f"trained by {count} processes, each with its own dropout"] if count > 1 else []
+def _of_devices(count: int) -> list[Fact]:
+    return [fact("devices", count=count)] if count > 1 else []
 
 
 def _scores(watch: Watch, examples: Examples) -> dict[str, float | int | None]:

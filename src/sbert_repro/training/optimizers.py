@@ -139,6 +139,7 @@ class AdamW:
         correct_bias: Whether the moments are corrected for starting at 0.
     """
 
+    name: ClassVar[str] = "adamw"
     VERSION: ClassVar[int] = 1
     lr: float = 2e-5
     weight_decay: float = 0.01
@@ -183,6 +184,7 @@ class BertAdam:
         clip_per_tensor: Largest norm of the gradient of each single parameter.
     """
 
+    name: ClassVar[str] = "bertadam"
     VERSION: ClassVar[int] = 1
     lr: float = 2e-5
     weight_decay: float = 0.01

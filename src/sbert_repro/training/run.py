@@ -1,29 +1,39 @@
-"""One cell of work: train a model once, record it, and find it again."""
+"""Train a model once, record it, and find it again: one run, ``results/runs/<key>/``.
+
+The folder holds ``settings.json`` (what the key is made of), ``config.yaml`` (all options),
+``checkpoints/`` (where a killed run goes on), ``model/`` (what it ends with), ``metrics.json`` (its
+scores) and ``record.json`` (the ledger's record, written last). A run whose loss became NaN leaves
+``diverged.json`` instead.
+"""
 
 from __future__ import annotations
 
-import inspect
+import contextlib
+import json
+import math
 import shutil
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from sbert_repro.composition import compose, stage_overrides
+from sbert_repro import aliases
+from sbert_repro.composition import compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
 from sbert_repro.data import tokens
-from sbert_repro.data.read import split_path
+from sbert_repro.data.read import read, split_path
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
-from sbert_repro.errors import UserError
-from sbert_repro.ledger import Ledger
+from sbert_repro.errors import Diverged, UserError
+from sbert_repro.facts import Fact
+from sbert_repro.ledger import Ledger, Record, provenance
 from sbert_repro.redaction import without_secrets
-from sbert_repro.storage import remove_leftovers, sha256_of, write_file
-from sbert_repro.training import divergence, metrics, start, tracking
+from sbert_repro.storage import lock, remove_leftovers, sha256_of, write_file
 from sbert_repro.training import fit as fitting
+from sbert_repro.training import start, tracking
 from sbert_repro.training.options import check_options
 
 KIND = "train"
@@ -39,22 +49,25 @@ _TRAINER = (
 )
 """Trainer options that change the weights or the scores; the others may differ between two starts
 of the same run."""
-_TRAINER_WHEN_SET = {"compile": False, "devices": 1}
-"""Came later: as usual they leave a run its old key. Several processes draw other dropout."""
+_TRAINER_WHEN_SET = {"devices": 1}
+"""An option that came later is part of a key only when it is not at its default, so that earlier
+runs keep theirs. Several processes draw other dropout."""
+_SPLITS = (("name", "split", "limit"), ("dev", "dev_split", "dev_limit"))
+"""Options of ``data`` that say which rows are trained on, and which are looked at meanwhile."""
 
 
 def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
-    """Give what the trained weights depend on, and nothing else.
+    """Return what the trained weights depend on, and nothing else.
 
-    Model and data count by content, wherever they lie; options left at their default count as if
-    they had been given; a first stage counts by its key.
+    Model and data count by content, wherever they lie; components by their word, their version and
+    all their options, given or default; a first stage by its key.
 
     Args:
         config: The composed options.
         overrides: The options as typed, from which a first stage's are made.
 
     Returns:
-        dict[str, Any]: Plain values.
+        Plain values.
 
     Raises:
         UserError: If model or data are not there, or the encoder cannot be trained.
@@ -65,12 +78,12 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     return {
         "version": fitting.VERSION,
         "encoder": start.identity(config),
-        **{part: _component(config[part]) for part in ("pooling", "loss", "optimizer")},
+        **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
         "trainer": {option: trainer[option] for option in (*_TRAINER, *used)},
         "checkpoint": plain(config.checkpoint),
         "seed": config.seed,
-        "parent": _parent_key(config, overrides),
+        "parent": None if config.parent is None else key_of(*_parent(config, overrides)),
     }
 
 
@@ -82,12 +95,75 @@ def key_of(config: DictConfig, overrides: list[str]) -> str:
         overrides: The options as typed.
 
     Returns:
-        str: 16 hex digits.
+        16 hex digits.
     """
     return run_key(KIND, settings_of(config, overrides))
 
 
-def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+def former_key_of(config: DictConfig, overrides: list[str]) -> str:
+    """Name a run as versions of this program did whose keys held import paths.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed.
+
+    Returns:
+        16 hex digits.
+    """
+    settings = aliases.former(settings_of(config, overrides))
+    if config.parent is not None:
+        settings["parent"] = former_key_of(*_parent(config, overrides))
+    return run_key(KIND, settings)
+
+
+def find(config: DictConfig, overrides: list[str], ledger: Ledger) -> Record | None:
+    """Look a run up, under its key or the one it had before.
+
+    Args:
+        config: The composed options.
+        overrides: The options as typed.
+        ledger: Where runs are kept.
+
+    Returns:
+        Its record; ``None`` when it has not been finished. ``record["key"]`` names its folder.
+    """
+    former = former_key_of(config, overrides)
+    record = ledger.get(key_of(config, overrides), former)
+    return None if record is None else with_facts(record, config, overrides)
+
+
+def with_facts(record: Record, config: DictConfig, overrides: list[str]) -> Record:
+    """Complete a record that was made before facts were fields.
+
+    Equal keys mean equal data, so the rows that the options name are the rows it was trained on.
+
+    Args:
+        record: Of the run that the options name.
+        config: The composed options.
+        overrides: The options as typed.
+
+    Returns:
+        The record itself, or a copy with the facts of its rows.
+    """
+    if all(one["code"] != "facts_of_before" for one in record["facts"]):
+        return record
+    facts = [
+        fact for stage in stages(config, overrides)[::-1] for fact in _facts_of_rows(stage)
+    ]  # fmt: skip
+    return {**record, "facts": [*facts, *record["facts"]]}
+
+
+def _facts_of_rows(config: DictConfig) -> list[Fact]:
+    data, facts = config.data, []
+    for name, split, limit in _SPLITS:
+        if data[name] is not None:
+            options = {"limit": data[limit], "allow_partial": bool(data.allow_partial)}
+            found = read(dataset(data[name]), Path(config.paths.data), data[split], **options)
+            facts += found.facts
+    return facts
+
+
+def train(config: DictConfig, overrides: list[str]) -> Record:
     """Train a model, or find it in the ledger; a first stage is trained, or found, before it.
 
     Args:
@@ -95,57 +171,74 @@ def train(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         overrides: The options as typed.
 
     Returns:
-        dict[str, Any]: The run's record.
+        The run's record.
 
     Raises:
-        UserError: If an option, the data or the model are not what is needed, or the run diverged,
-            now or before.
+        UserError: If an option, the data or the model are not what is needed.
+        Diverged: If the run diverged, now or before.
     """
     settings = settings_of(config, overrides)
     key = run_key(KIND, settings)
     ledger = Ledger(Path(config.paths.results) / "runs")
-    folder = ledger.folder(key)
-    if (found := ledger.get(key)) is not None:
-        _forget_checkpoints(folder)  # of a run that was killed between its record and this
+    if (found := find(config, overrides, ledger)) is not None:
+        # Of a run that was killed between its record and the removal of its checkpoints.
+        _remove_checkpoints(ledger.folder(found["key"]))
         return found
-    divergence.refuse(folder)
-    parent = _train_parent(config, overrides)
+    folder = ledger.folder(key)
+    refuse_diverged(folder)
+    parent = None if config.parent is None else train(*_parent(config, overrides))
     with ledger.lock(key):
         if (found := ledger.get(key)) is not None:
             return found
-        divergence.refuse(folder)
-        _claim(folder, config, settings)
-        with divergence.recorded(folder, config.seed):
-            record = _fit(config, folder, key, settings, parent)
+        refuse_diverged(folder)
+        _begin(folder, config, settings)
+        with _divergence_recorded(folder, config.seed):
+            record = _fit(config, folder, key, settings, parent, ledger)
         stored = ledger.put(key, record)
-        _forget_checkpoints(folder)
+        _remove_checkpoints(folder)
         return stored
 
 
-def _forget_checkpoints(folder: Path) -> None:
-    """The kept weights are in model/; second copies, 1.3 GB for BERT-base, would fill disks."""
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+def _begin(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
+    """Write down what a folder is for; refuse one that is for something else."""
+    mine, path = canonical_json(settings), folder / "settings.json"
+    if path.exists() and (there := path.read_text(encoding="utf-8").strip()) != mine:
+        raise UserError(
+            f"begun with other settings ({len(there)} characters in settings.json, {len(mine)} now)",
+            where=folder,
+            mend="remove the folder, or choose another paths.results",
+        )
+    # Left by a process that was killed while it wrote; the run's lock is ours.
+    remove_leftovers(folder, ".model.*", ".record.*", "checkpoints/.*")
+    write_file(path, mine + "\n")
+    shown = OmegaConf.create(without_secrets(plain(config)))
+    write_file(folder / "config.yaml", OmegaConf.to_yaml(shown))
 
 
 def _fit(
-    config: DictConfig, folder: Path, key: str, settings: dict[str, Any], parent: dict[str, Any]
-) -> dict[str, Any]:
+    config: DictConfig,
+    folder: Path,
+    key: str,
+    settings: dict[str, Any],
+    parent: Record | None,
+    ledger: Ledger,
+) -> Record:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock, track = time.monotonic(), tracking.start(config, key, settings)
     wandb_id = track.id
     try:
-        result = fitting.fit(config, folder, parent.get("model"), track)
+        model = None if parent is None else ledger.folder(parent["key"]) / "model"
+        result = fitting.fit(config, folder, model, track)
         track.summary(result.scores)
     finally:
         track.finish()
+    before = start.facts(config) if parent is None else parent["facts"]
     record = {
         "kind": KIND,
         "settings": settings,
         "scores": result.scores,
         "seed": config.seed,
-        "notes": list(
-            dict.fromkeys([*(parent.get("notes") or start.notes(config)), *result.notes])
-        ),
+        "facts": _distinct([*before, *result.facts]),
         "steps": result.steps,
         "train_seconds": round(result.seconds, 3),
         "wall_seconds": round(time.monotonic() - clock, 3),
@@ -153,21 +246,26 @@ def _fit(
         "threads": torch.get_num_threads(),
         "wandb_id": wandb_id,
     }
-    metrics.add(folder, result.scores)
+    add_scores(folder, result.scores)
     return record
 
 
-def _component(node: DictConfig) -> dict[str, Any]:
-    """Describe a component by its class, its version and all its options, given or default."""
-    target = get_object(node["_target_"])
-    parameters = inspect.signature(target).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return plain({**defaults, **plain(node), "version": target.VERSION})
+def _distinct(facts: list[Fact]) -> list[Fact]:
+    """Both stages of a run look at the same dev rows."""
+    return list({canonical_json(one): one for one in facts}.values())
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """The kept weights are in model/; second copies, 1.3 GB for BERT-base, would fill disks."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _data(config: DictConfig) -> dict[str, Any]:
     data, root = config.data, Path(config.paths.data)
-    cut = {"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}
+    dev = None
+    if data.dev is not None:
+        path = split_path(dataset(data.dev), root, data.dev_split)
+        dev = [data.dev, data.dev_split, data.dev_limit, _content(path) if path.exists() else None]
     return {
         "name": data.name,
         "split": data.split,
@@ -175,17 +273,9 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "max_length": data.max_length,
         "sha256": _content(split_path(dataset(data.name), root, data.split)),
         "tokens": tokens.FORMAT,
-        "dev": _dev(data, root),
-        **cut,
+        "dev": dev,
+        **({"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}),
     }
-
-
-def _dev(data: DictConfig, root: Path) -> list[Any] | None:
-    if data.dev is None:
-        return None
-    path = split_path(dataset(data.dev), root, data.dev_split)
-    sha256 = _content(path) if path.exists() else None
-    return [data.dev, data.dev_split, data.dev_limit, sha256]
 
 
 def _content(path: Path) -> str:
@@ -193,57 +283,112 @@ def _content(path: Path) -> str:
         return sha256_of(path)
     except FileNotFoundError:
         raise UserError(
-            f"there is no {path}: get it with `make data`, or say where the data lies with "
-            "paths.data=FOLDER or SBERT_DATA=FOLDER"
+            f"no data set {path.parent.name}/{path.stem} on this machine",
+            where=path,
+            mend="get it with `make data`, or say where the data lies with paths.data=FOLDER or "
+            "SBERT_DATA=FOLDER",
+            code="missing",
         ) from None
     except OSError as problem:
-        raise UserError(f"cannot read {path}: {problem.strerror}") from problem
-
-
-def _parent_config(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, list[str]]:
-    typed = stage_overrides(overrides, list(config.parent))
-    return compose(typed), typed
+        raise UserError(f"cannot be read ({problem.strerror})", where=path) from problem
 
 
 def stages(config: DictConfig, overrides: list[str]) -> list[DictConfig]:
-    """Give the options of every stage of a run.
+    """Return the options of every stage of a run.
 
     Args:
         config: The composed options.
         overrides: The options as typed.
 
     Returns:
-        list[DictConfig]: The run itself, then the stage before it, and so on.
+        The run itself, then the stage before it, and so on.
     """
     found = [config]
     while config.parent is not None:
-        config, overrides = _parent_config(config, overrides)
+        config, overrides = _parent(config, overrides)
         found.append(config)
     return found
 
 
-def _parent_key(config: DictConfig, overrides: list[str]) -> str | None:
-    return None if config.parent is None else key_of(*_parent_config(config, overrides))
+def _parent(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, list[str]]:
+    typed = stage_overrides(overrides, list(config.parent))
+    return compose(typed), typed
 
 
-def _train_parent(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
-    if config.parent is None:
+@contextlib.contextmanager
+def _divergence_recorded(folder: Path, seed: int) -> Iterator[None]:
+    """Write down that a run diverged: the same seed on the same machine would do so again.
+
+    To try it with every call of a table would only cost hours, and a seed that is left out without
+    a word would be a wrong result.
+    """
+    try:
+        yield
+    except Diverged as problem:
+        content = {"seed": seed, "said": problem.found, "mend": problem.mend, **provenance()}
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        write_file(folder / "diverged.json", text + "\n")
+        raise _diverged(folder, content) from problem
+
+
+def refuse_diverged(folder: Path) -> None:
+    """Refuse to train a run again that has diverged.
+
+    Args:
+        folder: The run's folder, whether it is there or not.
+
+    Raises:
+        Diverged: If it has; says at which step, on which rows, and what to do.
+    """
+    try:
+        content = json.loads((folder / "diverged.json").read_text(encoding="utf-8"))
+        content = {name: content[name] for name in ("seed", "said")} | {
+            "mend": content.get("mend", "")
+        }
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        content = {"seed": "?", "said": "what diverged.json says cannot be read", "mend": ""}
+    raise _diverged(folder, content)
+
+
+def _diverged(folder: Path, content: Mapping[str, Any]) -> Diverged:
+    again = f"run {folder.name} is not trained again until {folder} is removed"
+    return Diverged(
+        f"seed {content['seed']} diverged: {content['said']}",
+        mend="; ".join(word for word in (content["mend"], again) if word),
+    )
+
+
+def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    """Put scores into a run's ``metrics.json`` beside those that are there.
+
+    Args:
+        folder: The run's folder, ``results/runs/<key>``.
+        scores: Name → score × 100; a number that is not finite is written as null, since JSON has
+            no NaN.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    path = folder / "metrics.json"
+    # Two commands may score one model on different tasks at the same time; none may be lost.
+    with lock(folder.parent / ".locks" / f"{folder.name}.metrics", str(path)):
+        there = _metrics(path)
+        whole = {"key": folder.name, **there, **{name: _finite(s) for name, s in scores.items()}}
+        if whole != there:
+            write_file(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """Read what is there; a file that was left damaged, or with NaN, is made anew."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    record = train(*_parent_config(config, overrides))
-    folder = Ledger(Path(config.paths.results) / "runs").folder(record["key"])
-    return {"model": folder / "model", "notes": record["notes"]}
+    found = content if isinstance(content, dict) else {}
+    return {name: _finite(value) for name, value in found.items()}
 
 
-def _claim(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
-    """Write down what a folder is for; refuse one that is for something else."""
-    mine, path = canonical_json(settings), folder / "settings.json"
-    if path.exists() and (there := path.read_text(encoding="utf-8").strip()) != mine:
-        raise UserError(
-            f"{folder} was begun with other settings ({len(there)} characters in settings.json, "
-            f"{len(mine)} now): remove the folder, or choose another paths.results"
-        )
-    # Of a process that was killed while it wrote one: the run's lock is ours.
-    remove_leftovers(folder, ".model.*", ".record.*", "checkpoints/.*")
-    write_file(path, mine + "\n")
-    shown = OmegaConf.create(without_secrets(plain(config)))
-    write_file(folder / "config.yaml", OmegaConf.to_yaml(shown))
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +14,7 @@ from torch import nn
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
-from sbert_repro.storage import as_system_errors, unwritable
+from sbert_repro.storage import as_system_errors, filling
 from sbert_repro.training.start import Backbone
 
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
@@ -32,45 +30,38 @@ def save_model(
     loss: Objective,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write everything a model is; the folder is there when it is complete, not before.
+    """Write everything that makes up a model; the folder appears when it is complete.
 
     Args:
-        folder: Where to; one that a killed run left is replaced.
+        folder: The model folder; one that a killed run left there is replaced.
         backbone: The trained backbone.
-        tokenizer: Its own.
+        tokenizer: Its tokenizer.
         pooling: The pooling it was trained with.
         loss: The objective; its parameters (W_t) are part of the model.
-        settings: Of the training; ``max_length`` (word pieces without special tokens) is read.
+        settings: Of the training, written to ``sbert_repro.json``; ``max_length`` (word pieces
+            without special tokens) is read.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside_it = tempfile.TemporaryDirectory(prefix=".model.", dir=folder.parent)
-        with beside_it as beside, as_system_errors():
-            whole = Path(beside) / folder.name
-            backbone.save(whole)
-            tokenizer.save_pretrained(whole)
-            if loss.columns == 1:
-                settings = {**settings, "reads": "pairs"}
-            elif not isinstance(backbone, BiLstmBackbone):
-                limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
-                _describe(whole, pooling, backbone.width, min(limit, backbone.positions))
-            _write(whole / "sbert_repro.json", settings)
-            if loss.state_dict():
-                save_file(loss.state_dict(), whole / _HEAD)
-            shutil.rmtree(folder, ignore_errors=True)
-            whole.rename(folder)
-    except OSError as problem:
-        raise unwritable(folder, problem) from problem
+    with filling(folder, replace=True) as whole, as_system_errors():
+        backbone.save(whole)
+        tokenizer.save_pretrained(whole)
+        if loss.columns == 1:
+            settings = {**settings, "reads": "pairs"}
+        elif not isinstance(backbone, BiLstmBackbone):
+            limit = settings["max_length"] + tokenizer.num_special_tokens_to_add()
+            _describe(whole, pooling, backbone.width, min(limit, backbone.positions))
+        _write(whole / "sbert_repro.json", settings)
+        if loss.state_dict():
+            save_file(loss.state_dict(), whole / _HEAD)
 
 
 def _describe(folder: Path, pooling: nn.Module, width: int, limit: int) -> None:
     """Write what sentence-transformers reads beside the weights.
 
-    It could not give the vectors of the two others: a cross-encoder has none, and a BiLSTM takes
-    texts apart in another way.
+    It could not give the vectors of the two others: a cross-encoder has none, and a BiLSTM splits
+    texts into words in another way.
     """
     modes = {f"pooling_mode_{mode}": name == pooling.name for name, mode in _MODES.items()}
     contents: dict[str, Any] = {
@@ -96,11 +87,11 @@ def _write(path: Path, content: Any) -> None:
 
 
 def load_head(folder: Path, loss: Objective) -> None:
-    """Put the saved parameters of an objective back into one of the same options.
+    """Put the saved parameters of an objective back into one with the same options.
 
     Args:
         folder: A folder that `save_model` wrote.
-        loss: The objective; it is changed.
+        loss: The objective, which is changed.
 
     Raises:
         UserError: If the folder holds no such head.
@@ -110,6 +101,7 @@ def load_head(folder: Path, loss: Objective) -> None:
         loss.load_state_dict(load_file(path) if path.exists() else {})
     except Exception as problem:
         raise UserError(
-            f"{path}: no head for {type(loss).__name__} ({type(problem).__name__}); expected the "
-            "one that this objective was trained with"
+            f"no head for loss={loss.name} ({type(problem).__name__}); expected the one that this "
+            "objective was trained with",
+            where=path,
         ) from problem

@@ -85,6 +85,7 @@ class ShrinkingSgd:
         min_lr: Training ends when the rate has shrunk below this.
     """
 
+    name: ClassVar[str] = "sgd_shrink"
     VERSION: ClassVar[int] = 1
     lr: float = 0.1
     decay: float = 0.99

@@ -15,7 +15,7 @@ from sbert_repro.config import plain
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.data.words import WordTokenizer
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
+from sbert_repro.facts import Fact
 
 Backbone = TransformerBackbone | BiLstmBackbone
 _TRANSFORMER = "sbert_repro.encoders.transformer.TransformerEncoder"
@@ -82,19 +82,19 @@ def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone
     return transformer.load(source, config.encoder.layer), transformer.load_tokenizer(source)
 
 
-def notes(config: DictConfig) -> list[str]:
+def facts(config: DictConfig) -> list[Fact]:
     """Give what a reader must know about the weights that a run starts from.
 
     Args:
         config: The composed options.
 
     Returns:
-        list[str]: Nothing for weights that are known to be the model's.
+        list[Fact]: Nothing for weights that are known to be the model's.
     """
     if config.encoder["_target_"] == _BILSTM:
         return []
     encoder = config.encoder
-    return sentences(weights_facts(encoder.path, encoder.revision, _source(config)))
+    return weights_facts(encoder.path, encoder.revision, _source(config))
 
 
 def _source(config: DictConfig) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.provenance import hardware
+from sbert_repro.ledger import hardware
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from sbert_repro.evaluation.speed.rows import DEMO_MODEL
 from sbert_repro.evaluation.speed.shapes import timed_model
 from sbert_repro.evaluation.speed.timing import interleaved
 from sbert_repro.facts import sentences
-from sbert_repro.provenance import hardware
+from sbert_repro.ledger import hardware
 
 _GOALS = {"cpu": 6.0, "cuda": 3.0}
 """How many times the trainer's fp32 speed ours should have in bf16."""
