@@ -19,8 +19,8 @@ def main(config: DictConfig, overrides: list[str]) -> None:
         config: The composed options.
         overrides: The options as typed, for the first stage of a two-stage run.
     """
-    from sbert_repro.facts import sentences
     from sbert_repro.evaluation.run import check_tasks, evaluate_trained
+    from sbert_repro.facts import sentences
     from sbert_repro.training.run import train
 
     check_tasks(config, overrides)

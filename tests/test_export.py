@@ -12,6 +12,7 @@ from sbert_repro.composition import compose
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
 from sbert_repro.export import export
+from sbert_repro.facts import rows
 from sbert_repro.ledger import Ledger
 from sbert_repro.losses.classification import ClassificationLoss
 from sbert_repro.pooling.max import MaxPooling
@@ -19,20 +20,21 @@ from sbert_repro.training.save import save_model
 
 NLI, KEY = "a" * 16, "b" * 16
 NOTE = "NLI: 20,000 of 942,069 pairs"
+ROWS = rows("nli", "train", title="NLI", unit="pairs", used=20_000, expected=942_069)
 
 
 def record(data, parent=None, layer="last"):
     return {
         "kind": "train",
         "seed": 1,
-        "notes": [NOTE],
+        "facts": [ROWS],
         "scores": {"dev_best": 81.0, "dev_last": 70.0, "dev_spearman": 81.234},
         "steps": 12,
         "settings": {
             "encoder": {"layer": layer},
-            "pooling": {"_target_": "sbert_repro.pooling.max.MaxPooling", "version": 1},
-            "loss": {"_target_": "a.ClassificationLoss", "num_labels": 3, "version": 1},
-            "optimizer": {"_target_": "a.AdamW", "lr": 2e-5, "version": 1},
+            "pooling": {"name": "max", "version": 1},
+            "loss": {"name": "classification", "num_labels": 3, "version": 1},
+            "optimizer": {"name": "adamw", "lr": 2e-5, "version": 1},
             "trainer": {"epochs": 1, "batch_size": 16},
             "data": {
                 "name": data, "split": "train", "max_length": 128,

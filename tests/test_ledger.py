@@ -109,12 +109,12 @@ def test_a_record_of_the_first_schema_still_loads(ledger):
     loaded = ledger.get(key)
     assert loaded is not None
     assert round(loaded["scores"]["spearman"], 2) == 81.80
-    assert loaded["notes"][0] == "NLI: 4,000 of 942,069 pairs"
+    assert loaded["facts"] == [{"code": "facts_of_before"}], "sentences are not read back"
 
 
 @pytest.mark.parametrize("key", ["", "../../etc", "a/b", "..", "short key"])
 def test_a_key_is_no_path(ledger, key):
-    with pytest.raises(UserError, match="no run key"):
+    with pytest.raises(UserError, match="not a run key"):
         ledger.get(key)
 
 

@@ -52,7 +52,11 @@ def card(record: Record, stages: Sequence[Record], scores: Sequence[Record], run
         f"`sbert_repro`. Base model: `{base['path']}`"
         + (f", revision `{base['revision']}`.\n" if base.get("revision") else ".\n"),
         _USE,
-        *(_section("Limits", _bullets(sentences(record["facts"]))) if sentences(record["facts"]) else ()),
+        *(
+            _section("Limits", _bullets(sentences(record["facts"])))
+            if sentences(record["facts"])
+            else ()
+        ),
         *_section("Scores", _scores(record, scores)),
         *_section("Training", [line for stage in stages for line in _stage(stage)]),
         *_section("Licence", _licence(str(base["path"]), names)),

@@ -13,6 +13,7 @@ from sbert_repro.aliases import former
 from sbert_repro.composition import compose
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.evaluation.run import evaluate_trained
+from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import run
@@ -141,7 +142,7 @@ def test_train_writes_a_record_once_and_finds_it_again(overrides, tmp_path, monk
     assert record["seed"] == 1
     assert record["steps"] == 12
     assert record["threads"] == torch.get_num_threads()
-    assert record["notes"] == ["NLI: 22 of 942,069 pairs", "STSb: 12 of 1,500 pairs"]
+    assert sentences(record["facts"]) == ["NLI: 22 of 942,069 pairs", "STSb: 12 of 1,500 pairs"]
     assert json.loads((folder / "metrics.json").read_text()) == {
         "key": record["key"],
         **record["scores"],
@@ -164,7 +165,7 @@ def test_a_folder_begun_with_other_settings_is_refused(overrides, tmp_path):
     folder = tmp_path / "results" / "runs" / key_of(config, typed)
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text('{"seed": 7}')
-    with pytest.raises(UserError, match=f"{folder} was begun with other settings"):
+    with pytest.raises(UserError, match=f"{folder}: begun with other settings"):
         train(config, typed)
 
 
@@ -186,7 +187,9 @@ def test_two_stages(overrides, tmp_path, monkeypatch):
     parent = ledger.get(record["settings"]["parent"])
     assert parent["settings"]["loss"]["num_labels"] == 3
     assert parent["settings"]["pooling"] == record["settings"]["pooling"]
-    assert "NLI: 22 of 942,069 pairs" in record["notes"], "a number rests on both stages' data"
+    assert "NLI: 22 of 942,069 pairs" in sentences(record["facts"]), (
+        "a number rests on both stages' data"
+    )
     alone = overrides("loss=regression", "pooling=max")
     assert key_of(compose(alone), alone) != record["key"]
     # the first stage is the run that stands alone under these options
@@ -292,7 +295,9 @@ def test_other_seeds_train_and_after_removal_it_does_too(overrides, tmp_path, di
 @pytest.mark.parametrize("text", ["", "[]", '{"seed": 1}'])
 def test_what_cannot_be_read_is_not_believed_to_be_fine(tmp_path, text):
     (tmp_path / "diverged.json").write_text(text)
-    with pytest.raises(UserError, match=r"diverged\.json cannot be read; run .* until .* is remo"):
+    with pytest.raises(
+        UserError, match=r"diverged\.json says cannot be read: run .* until .* is remo"
+    ):
         refuse_diverged(tmp_path)
 
 

@@ -61,7 +61,7 @@ def test_it_loads_back_to_the_bit(tmp_path, tiny_bert):
 
 def test_a_head_of_another_shape_is_refused(tmp_path, tiny_bert):
     saved(tmp_path / "model", tiny_bert)
-    with pytest.raises(UserError, match=r"head\.safetensors: no head for ClassificationLoss"):
+    with pytest.raises(UserError, match=r"head\.safetensors: no head for loss=classification"):
         load_head(tmp_path / "model", ClassificationLoss(32, ["u", "v"]))
 
 

@@ -202,9 +202,9 @@ def train(config: DictConfig, overrides: list[str]) -> Record:
 def _begin(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
     """Write down what a folder is for; refuse one that is for something else."""
     mine, path = canonical_json(settings), folder / "settings.json"
-    if path.exists() and (there := path.read_text(encoding="utf-8").strip()) != mine:
+    if path.exists() and path.read_text(encoding="utf-8").strip() != mine:
         raise UserError(
-            f"begun with other settings ({len(there)} characters in settings.json, {len(mine)} now)",
+            "begun with other settings than these (see its settings.json)",
             where=folder,
             mend="remove the folder, or choose another paths.results",
         )

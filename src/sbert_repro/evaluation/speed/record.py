@@ -19,8 +19,7 @@ from sbert_repro.config import run_key
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.speed.options import SpeedConfig
 from sbert_repro.evaluation.speed.rows import lineup, measured
-from sbert_repro.ledger import Ledger
-from sbert_repro.ledger import hardware, versions
+from sbert_repro.ledger import Ledger, hardware, versions
 from sbert_repro.storage import sha256_of
 from sbert_repro.typed_options import key_of
 
