@@ -40,8 +40,7 @@ from omegaconf import DictConfig, open_dict
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import Ledger
-from sbert_repro.provenance import provenance
+from sbert_repro.ledger import Ledger, provenance
 from sbert_repro.redaction import log_masked, masked
 from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results
 
