@@ -35,7 +35,6 @@ LIGHT = (
     "storage",
     "config",
     "ledger",
-    "provenance",
     "similarity",
     "tables.spec",
     "tables.render",
