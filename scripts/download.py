@@ -1,7 +1,8 @@
 """Fill the data root: ``python scripts/download.py [DATA_SET …] [root=FOLDER]``, all by default.
 
-``word_vectors`` stands for the GloVe and fastText files of the paper's tables, 2.3 GB packed. Needs
-the network; afterwards nothing does. Without ``root=`` the folder is SBERT_DATA's, or data/.
+``word_vectors`` stands for the GloVe and fastText files of the paper's tables, 2.3 GB compressed.
+This needs the network, and nothing does afterwards. Without ``root=`` the folder is that of
+SBERT_DATA, or data/.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sbert_repro.errors import UserError
 
 
 def _wanted(words: list[str]) -> tuple[list[str], Path]:
-    # Not the folder that readers would find: what lies beside the repository is not ours to fill.
+    # Not where readers would look: a data folder beside the repository is not ours to fill.
     root = os.environ.get("SBERT_DATA") or "data"
     chosen = []
     for word in words:
@@ -31,12 +32,12 @@ def _wanted(words: list[str]) -> tuple[list[str], Path]:
         elif key in ("root", "paths.data"):
             root = value
         else:
-            raise UserError(f"{word}: expected names of data sets and root=FOLDER")
+            raise UserError("expected names of data sets and root=FOLDER", where=word)
     return chosen or [*names(), word_vectors.FOLDER], Path(root)
 
 
 def main() -> None:
-    """Download one data set after another; what is there already is left alone."""
+    """Download one data set after another, and leave alone what is there already."""
     chosen, root = _wanted(sys.argv[1:])
     records = [dataset(name) for name in chosen if name != word_vectors.FOLDER]
     done = [download(record, root) for record in records]

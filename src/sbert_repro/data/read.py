@@ -189,6 +189,17 @@ def split_path(record: DataSet, root: Path, split: str) -> Path:
     return root / record.name / f"{file}.parquet"
 
 
+def missing(path: Path) -> UserError:
+    """Say that a split's file is not on this machine, and how to get it."""
+    return UserError(
+        f"no data set {path.parent.name}/{path.stem} on this machine",
+        where=path,
+        mend="get it with `make data`, or say where it lies with paths.data=FOLDER or "
+        "SBERT_DATA=FOLDER",
+        code="missing",
+    )
+
+
 def _count(record: DataSet, split: str, used: Rows, expected: int) -> Fact:
     return rows(
         record.name,
@@ -238,13 +249,7 @@ def _open(record: DataSet, path: Path) -> Iterator[pq.ParquetFile]:
             _need_columns(record, file.schema_arrow.names, path)
             yield file
     except FileNotFoundError as problem:
-        raise UserError(
-            f"no data set {record.name}/{path.stem} on this machine",
-            where=path,
-            mend="get it with `make data`, or say where it lies with paths.data=FOLDER or "
-            "SBERT_DATA=FOLDER",
-            code="missing",
-        ) from problem
+        raise missing(path) from problem
     except (PermissionError, IsADirectoryError, NotADirectoryError) as problem:
         raise UserError(f"cannot be read: {problem.strerror}", where=path) from problem
     except (pa.ArrowException, OSError) as problem:

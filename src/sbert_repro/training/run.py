@@ -25,7 +25,7 @@ from sbert_repro import aliases
 from sbert_repro.composition import compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
 from sbert_repro.data import tokens
-from sbert_repro.data.read import read, split_path
+from sbert_repro.data.read import missing, read, split_path
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.facts import Fact
@@ -282,13 +282,7 @@ def _content(path: Path) -> str:
     try:
         return sha256_of(path)
     except FileNotFoundError:
-        raise UserError(
-            f"no data set {path.parent.name}/{path.stem} on this machine",
-            where=path,
-            mend="get it with `make data`, or say where the data lies with paths.data=FOLDER or "
-            "SBERT_DATA=FOLDER",
-            code="missing",
-        ) from None
+        raise missing(path) from None
     except OSError as problem:
         raise UserError(f"cannot be read ({problem.strerror})", where=path) from problem
 

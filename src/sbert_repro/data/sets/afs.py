@@ -8,7 +8,7 @@ TOPICS = {"DP": "death penalty", "GC": "gun control", "GM": "gay marriage"}
 
 
 def _pairs(topic: str) -> Source:
-    # The files name their columns as they please; the places of the three that count are known.
+    # Column names differ from file to file; the positions of the three that matter do not.
     return Source(
         split="all",
         place="https://nlds.soe.ucsc.edu/node/44",
@@ -34,11 +34,11 @@ RECORD = DataSet(
     subset_column="topic",
     topics=tuple(TOPICS),
     sources=tuple(_pairs(topic) for topic in TOPICS),
-    licence="terms on the page it is fetched from: research use",
+    licence="terms on the page it is downloaded from: research use",
     citation="Misra et al. 2016, Measuring the Similarity of Sentential Arguments in Dialogue",
     note=(
-        "Has to be fetched by hand. The paper counts about 6,000 pairs and does not say how many "
-        "each topic has. In 10-fold cross-validation the sentences of test pairs stand in training "
-        "pairs too, only the pairing is new."
+        "Has to be downloaded by hand. The paper counts about 6,000 pairs, without saying how many "
+        "belong to each topic. In 10-fold cross-validation the sentences of test pairs also occur "
+        "in training pairs; only the pairing is new."
     ),
 )

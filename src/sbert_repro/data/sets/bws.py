@@ -1,7 +1,7 @@
 """BWS argument similarity: real argument pairs that stand in for the AFS corpus.
 
-Not in the paper. It has what the protocols of section 4.3 need (topics, graded similarity of two
-arguments) and can be had; its scores come from best-worst scaling, not from AFS's facets.
+Not in the paper. It is available and has what the protocols of section 4.3 need: topics, and a
+graded similarity of two arguments. Its scores come from best-worst scaling, not from AFS's facets.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ RECORD = DataSet(
             },
         ),
     ),
-    licence="terms on the page it is fetched from",
+    licence="terms on the page it is downloaded from",
     citation=(
         "Thakur et al. 2021, Augmented SBERT: Data Augmentation Method for Improving Bi-Encoders "
         "for Pairwise Sentence Scoring Tasks"
     ),
-    note="A stand-in for the AFS corpus: other topics, other scores; not comparable with Table 3.",
+    note="Stands in for AFS with other topics and other scores; not comparable with Table 3.",
 )

@@ -24,6 +24,6 @@ RECORD = DataSet(
         ),
     ),
     licence="no licence stated; its authors ask to be cited",
-    citation=("Hu and Liu 2004, Mining and summarizing customer reviews"),
-    note="SentEval's tokens and order; four texts are empty and stay, as there.",
+    citation="Hu and Liu 2004, Mining and summarizing customer reviews",
+    note="Tokens and order are SentEval's, which also keeps the four empty texts.",
 )

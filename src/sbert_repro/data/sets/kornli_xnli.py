@@ -1,4 +1,4 @@
-"""KorNLI's dev and test pairs, which are XNLI's in Korean, translated by people."""
+"""KorNLI's dev and test pairs: those of XNLI, translated into Korean by people."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ RECORD = DataSet(
         "Ham et al. 2020, KorNLI and KorSTS: New Benchmark Datasets for Korean Natural Language "
         "Understanding"
     ),
-    note="Without KorNLI's training pairs, which are translated by machine. Not in the paper.",
+    note="Not in the paper. KorNLI's training pairs, translated by machine, are left out.",
 )

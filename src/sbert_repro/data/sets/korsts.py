@@ -1,4 +1,4 @@
-"""KorSTS: the STS benchmark in Korean, for runs with Korean or multilingual encoders."""
+"""KorSTS: the STS benchmark in Korean, for Korean or multilingual encoders."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ RECORD = DataSet(
         "Ham et al. 2020, KorNLI and KorSTS: New Benchmark Datasets for Korean Natural Language "
         "Understanding"
     ),
-    note="Train is translated by machine, dev and test by people. Not in the paper.",
+    note="Not in the paper. Train was translated by machine, dev and test by people.",
 )

@@ -1,4 +1,4 @@
-"""Phrases from the news, positive or negative opinion: MPQA of Table 5."""
+"""Phrases from the news, with a positive or negative opinion: MPQA of Table 5."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ RECORD = DataSet(
     citation=(
         "Wiebe, Wilson and Cardie 2005, Annotating expressions of opinions and emotions in language"
     ),
-    note="SentEval's tokens and order; three texts are empty and stay, as there.",
+    note="Tokens and order are SentEval's, which also keeps the three empty texts.",
 )

@@ -28,5 +28,5 @@ RECORD = DataSet(
         "Pang and Lee 2005, Seeing stars: Exploiting class relationships for sentiment "
         "categorization"
     ),
-    note="SentEval's tokens and order; letters with accents stand as M-CM-) and the like.",
+    note="Tokens and order are SentEval's; accented letters are written as M-CM-) and the like.",
 )

@@ -1,4 +1,4 @@
-"""Microsoft Research Paraphrase Corpus, do two sentences say the same: MRPC of Table 5."""
+"""Microsoft Research Paraphrase Corpus (do two sentences mean the same?): MRPC of Table 5."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD = DataSet(
     splits={"train": 4_076, "test": 1_725},
     text_columns=("sentence1", "sentence2"),
     target_column="label",
-    labels=("0", "1"),  # no paraphrase, paraphrase
+    labels=("0", "1"),  # not a paraphrase, paraphrase
     sources=tuple(
         senteval(
             split=split, format="tsv", part=f"MRPC/msr_paraphrase_{split}.txt", columns=_COLUMNS
@@ -25,5 +25,5 @@ RECORD = DataSet(
     citation=(
         "Dolan, Quirk and Brockett 2004, Unsupervised construction of large paraphrase corpora"
     ),
-    note="Quotes are plain characters: a reader that takes them for CSV's loses rows.",
+    note="Quotes are ordinary characters: parsed as CSV quotes, they would cost rows.",
 )

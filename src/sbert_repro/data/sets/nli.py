@@ -1,9 +1,9 @@
 """AllNLI: SNLI and MultiNLI together, the training data of Table 1 (section 3.1).
 
-Both come from their own places on the Hub, not from the joint copy sentence-transformers/all-nli:
-each has its own licence, the pairs without a gold label stay visible (the reader drops and counts
-them) and every pair keeps the corpus it came from. The counts are those of the joint copy: train
-549,367 + 392,702, dev 9,842 + 9,815, test 9,824 + 9,832.
+Each corpus comes from its own place on the Hub rather than from sentence-transformers/all-nli, the
+copy that joins them: each has its own licence, pairs without a gold label stay visible (the reader
+drops and counts them), and every pair keeps the name of its corpus. The counts are those of that
+copy: train 549,367 + 392,702, dev 9,842 + 9,815, test 9,824 + 9,832.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from sbert_repro.data.schema import DataSet, Source
 
 _COLUMNS = {"premise": "premise", "hypothesis": "hypothesis", "label": "label"}
-# The Hub's class ids, which are not ours.
+# In the order of the Hub's class ids, which are not ours.
 _HUB_LABELS = ("entailment", "neutral", "contradiction")
 
 
@@ -50,11 +50,11 @@ RECORD = DataSet(
     splits={"train": 942_069, "dev": 19_657, "test": 19_656},
     text_columns=("premise", "hypothesis"),
     target_column="label",
-    # The order of the authors' reader; the Hub's is another one, so class ids never travel.
+    # The order of the authors' reader. The Hub has another, so only label names are stored.
     labels=("contradiction", "entailment", "neutral"),
     dropped_labels=("-", "-1"),
     source_column="source",
-    # The names that `make data` writes and those of public subsets; TaxiNLI's pairs are MultiNLI's.
+    # As `make data` writes them, and as public subsets do; TaxiNLI's pairs are MultiNLI's.
     corpora=("snli", "mnli", "multi_nli", "taxinli"),
     sources=(
         _snli("train", "train"),
@@ -71,8 +71,8 @@ RECORD = DataSet(
         "through inference"
     ),
     note=(
-        "The paper writes 570,000 + 430,000 pairs; the authors' file has 942,069, which are the "
-        "pairs with a gold label. `make data` mixes the two corpora in a fixed order, so that the "
-        "first n rows are a fair sample. The test split is not used by the paper."
+        "The paper says 570,000 + 430,000 pairs; the authors' file has 942,069, the pairs with a "
+        "gold label. `make data` shuffles the two corpora together, always alike, so that "
+        "the first n rows are a fair sample. The paper does not use the test split."
     ),
 )

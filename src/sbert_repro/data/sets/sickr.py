@@ -31,7 +31,7 @@ RECORD = DataSet(
         "semantic models"
     ),
     note=(
-        "SemEval 2014's split, 4,500/500/4,927; later releases of SICK have other counts. The "
-        "paper scores the test split; MTEB scores all 9,927 pairs."
+        "SemEval 2014's split of 4,500/500/4,927 pairs; later releases of SICK have other counts. "
+        "The paper scores the test split, MTEB all 9,927 pairs."
     ),
 )

@@ -1,4 +1,4 @@
-"""Stanford Sentiment Treebank, two classes, phrases in the training set: SST of Table 5."""
+"""Stanford Sentiment Treebank with two classes, phrases in its training set: SST of Table 5."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ RECORD = DataSet(
         "Socher et al. 2013, Recursive deep models for semantic compositionality over a sentiment "
         "treebank"
     ),
-    note="SentEval trains on 67,349 phrases; the treebank's 6,920 sentences alone are another set.",
+    note="As in SentEval, trained on 67,349 phrases, not on the treebank's 6,920 sentences alone.",
 )

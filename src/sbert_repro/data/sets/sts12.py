@@ -22,7 +22,7 @@ RECORD = DataSet(
             subsets=("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews"),
         ),
     ),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation="Agirre et al. 2012, SemEval-2012 Task 6: A Pilot on Semantic Textual Similarity",
-    note="All five parts; some copies lack MSRvid and are not Table 1's STS12.",
+    note="All five subsets. Some copies lack MSRvid: those are not the STS12 of Table 1.",
 )

@@ -22,10 +22,10 @@ RECORD = DataSet(
             subsets=("FNWN", "headlines", "OnWN"),
         ),
     ),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation="Agirre et al. 2013, *SEM 2013 shared task: Semantic Textual Similarity",
     note=(
-        "Without the part SMT, whose licence forbids passing it on; neither the paper's score "
-        "nor SentEval's has it."
+        "Without the subset SMT, whose licence forbids redistribution; the paper's score and "
+        "SentEval's lack it too."
     ),
 )

@@ -22,7 +22,7 @@ RECORD = DataSet(
             subsets=("deft-forum", "deft-news", "headlines", "images", "OnWN", "tweet-news"),
         ),
     ),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation="Agirre et al. 2014, SemEval-2014 Task 10: Multilingual Semantic Textual Similarity",
-    note="All six English parts.",
+    note="All six English subsets.",
 )

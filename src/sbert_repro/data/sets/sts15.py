@@ -22,10 +22,10 @@ RECORD = DataSet(
             subsets=("answers-forums", "answers-students", "belief", "headlines", "images"),
         ),
     ),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation=(
         "Agirre et al. 2015, SemEval-2015 Task 2: Semantic Textual Similarity, English, "
         "Spanish and Pilot on Interpretability"
     ),
-    note="Pairs without a gold score (blank lines of the gold files) are left out, as everywhere.",
+    note="Pairs without a gold score (blank lines in the gold files) are left out, as is usual.",
 )

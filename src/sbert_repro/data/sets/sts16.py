@@ -28,10 +28,10 @@ RECORD = DataSet(
             ),
         ),
     ),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation=(
         "Agirre et al. 2016, SemEval-2016 Task 1: Semantic Textual Similarity, Monolingual "
         "and Cross-Lingual Evaluation"
     ),
-    note="Pairs without a gold score (blank lines of the gold files) are left out, as everywhere.",
+    note="Pairs without a gold score (blank lines in the gold files) are left out, as is usual.",
 )

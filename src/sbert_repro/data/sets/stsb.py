@@ -1,4 +1,4 @@
-"""STS benchmark, English: Tables 1 and 2 (test), the ablation of Table 6 (dev)."""
+"""STS benchmark, English: Tables 1 and 2 (test), the ablation study of Table 6 (dev)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECORD = DataSet(
     target_column="score",
     score_range=(0.0, 5.0),
     sources=(_source("train", "train"), _source("dev", "validation"), _source("test", "test")),
-    licence="terms of the SemEval STS tasks: research use, each part under its own source's terms",
+    licence="terms of the SemEval STS tasks: research use, each subset on its source's terms",
     citation=(
         "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity Multilingual and "
         "Crosslingual Focused Evaluation"

@@ -24,6 +24,9 @@ RECORD = DataSet(
         ),
     ),
     licence="no licence stated; its authors ask to be cited",
-    citation=("Pang and Lee 2004, A sentimental education: Sentiment analysis using subjectivity"),
-    note="SentEval's tokens, labels and order; letters with accents stand as M-CM-) and the like.",
+    citation="Pang and Lee 2004, A sentimental education: Sentiment analysis using subjectivity",
+    note=(
+        "Tokens, labels and order are SentEval's; accented letters are written as M-CM-) and the "
+        "like."
+    ),
 )

@@ -1,4 +1,4 @@
-"""Questions by what they ask for, six classes: TREC of Table 5."""
+"""Questions in six classes by what they ask for: TREC of Table 5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECORD = DataSet(
     text_columns=("text",),
     target_column="label",
     # paper: "fine grained question-type classification"
-    # here: SentEval's six coarse classes, which its numbers are of; the fine ones are kept beside
+    # here: SentEval's six coarse classes, which its scores refer to; fine_label keeps the others
     # effect: table 5
     labels=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
     sources=tuple(
@@ -28,5 +28,5 @@ RECORD = DataSet(
     ),
     licence="no licence stated; its authors ask to be cited",
     citation="Li and Roth 2002, Learning question classifiers",
-    note="The label before the colon is the class; SentEval's order of classes.",
+    note="The class is the label before the colon; the order of the classes is SentEval's.",
 )

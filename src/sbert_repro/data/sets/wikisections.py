@@ -38,7 +38,7 @@ RECORD = DataSet(
         "Triplet Networks"
     ),
     note=(
-        "Anchor and positive stand in one section of an article, the negative in another section "
-        "of the same article. The paper writes about 1.8 million training triplets."
+        "Anchor and positive come from one section of an article, the negative from another "
+        "section of the same article. The paper says about 1.8 million training triplets."
     ),
 )
