@@ -29,7 +29,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     """Measure, print a table, write the figures."""
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.composition import build
-    from sbert_repro.evaluation.show import check_writable
+    from sbert_repro.storage import check_writable
 
     output = None if config.output is None else Path(config.output)
     if output is not None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sbert_repro.command_line import hydra_command
 from sbert_repro.quoting import quoted
-from sbert_repro.storage import write_file
+from sbert_repro.storage import check_writable, write_file
 
 
 @hydra_command("evaluate")
@@ -18,9 +18,8 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     """Evaluate, print a table, write the scores."""
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.composition import build
-    from sbert_repro.evaluation.evaluate import evaluate
+    from sbert_repro.evaluation.evaluate import as_json, evaluate, table
     from sbert_repro.evaluation.run import encoder_of
-    from sbert_repro.evaluation.show import as_json, check_writable, table
 
     output = None if config.output is None else Path(config.output)
     if output is not None:

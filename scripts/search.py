@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sbert_repro.command_line import hydra_command
+from sbert_repro.facts import sentences
 from sbert_repro.quoting import quoted
-from sbert_repro.storage import write_file
+from sbert_repro.storage import check_writable, write_file
 
 SHOWN = 20
 
@@ -21,8 +22,7 @@ SHOWN = 20
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Search, print the beginning, write everything."""
     # Heavy imports stand here so that a misspelt option is refused at once.
-    from sbert_repro.evaluation.search.command import as_parquet, run
-    from sbert_repro.evaluation.show import check_writable
+    from sbert_repro.evaluation.search import run
 
     output = None if config.output is None else Path(config.output)
     if output is not None:
@@ -30,7 +30,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     result = run(config)
     found = result.table
     notes = [f"the first {SHOWN} of {found.num_rows:,} lines"] if found.num_rows > SHOWN else []
-    shown = Table(box=None, caption="\n".join([*notes, *result.notes]) or None)
+    shown = Table(box=None, caption="\n".join([*notes, *sentences(result.facts)]) or None)
     for name in found.column_names:
         shown.add_column(name, justify="left" if name.endswith("text") else "right")
     for line in found.slice(0, SHOWN).to_pylist():
@@ -39,7 +39,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         shown.add_row(*map(Text, cells))
     Console().print(shown)
     if output is not None:
-        write_file(output, as_parquet(found))
+        write_file(output, result.as_parquet())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from sbert_repro.backbone.bilstm import is_bilstm
 from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.config import PathsConfig
-from sbert_repro.encoders.folder import reads_pairs, trained_with
+from sbert_repro.encoders.base import reads_pairs, trained_with
 from sbert_repro.encoders.run import finished
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger

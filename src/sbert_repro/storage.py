@@ -402,3 +402,22 @@ def folder_sha256(folder: Path, suffixes: tuple[str, ...]) -> str:
         if path.is_file() and path.name.endswith(suffixes):
             digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output that could not be written, before the work and not after it.
+
+    Args:
+        path: The file to be written later; its folder is made.
+
+    Raises:
+        UserError: If it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"a folder, expected a file such as {path}/e.json", where=f"output={path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as problem:
+        raise unwritable(path, problem) from problem

@@ -81,8 +81,10 @@ def test_markers_without_a_vector_are_left_out(files):
 def test_the_found_digest_is_said_where_none_is_given_to_compare(files):
     folder, *_ = files
     digest = sha256_of(folder / "infersent1.pkl")
-    assert encoder(folder).notes == [f"infersent1.pkl: sha256 {digest}, compared with none"]
-    assert encoder(folder, sha256=digest.upper()).notes == []
+    assert encoder(folder).facts == [
+        {"code": "unknown_file", "file": "infersent1.pkl", "sha256": digest}
+    ]
+    assert encoder(folder, sha256=digest.upper()).facts == []
     with pytest.raises(
         UserError, match=f"sha256 {digest}, expected abc: download https"
     ) as refused:
@@ -133,15 +135,15 @@ def test_a_file_of_anything_else_is_one_line(files, name, said):
 
 def test_missing_files_say_where_from_and_where_to(files, tmp_path):
     folder, *_ = files
-    said = rf"no file gone\.pkl, nor {tmp_path}/gone\.pkl: download https://\S+/gone\.pkl to it"
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=r"download https://\S+/gone\.pkl into") as missing:
         encoder(folder, "gone.pkl", models_root=tmp_path)
+    assert missing.value.code == "missing" and "gone.pkl" in missing.value.found
     options = {"models_root": folder, "data_root": tmp_path, "cache": tmp_path}
     with pytest.raises(
         UserError, match=r"glove\.840B\.300d\.txt are not on this machine.*download https"
     ):
         InferSentEncoder("infersent1.pkl", "glove.840B.300d.txt", **options)
-    with pytest.raises(UserError, match=r"encoder\.padding=zero is unknown: use v1 or masked"):
+    with pytest.raises(UserError, match=r"encoder\.padding=zero: unknown; use v1 or masked"):
         encoder(folder, padding="zero")
 
 

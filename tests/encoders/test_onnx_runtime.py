@@ -37,7 +37,7 @@ def test_the_graph_gives_the_vectors_of_the_reference(model, request, tmp_path, 
     assert [text for text in caplog.messages if "initializer" in text] == []
     # No weight is left in PyTorch, so the vectors are the session's.
     assert not list(encoder.model.parameters())
-    assert isinstance(encoder, SentenceEncoder) and "optimum" in encoder.notes[0]
+    assert isinstance(encoder, SentenceEncoder) and encoder.facts[1]["library"] == "onnxruntime"
 
     session = encoder.model[0].model.session
     assert session.get_providers() == ["CPUExecutionProvider"]

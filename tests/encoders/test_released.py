@@ -19,14 +19,16 @@ def written(base, folder, mode):
     from sentence_transformers import SentenceTransformer, models
 
     transformer = models.Transformer(str(base), max_seq_length=16)
-    parts = [transformer, models.Pooling(32, pooling_mode=mode)]
+    parts = [transformer, models.Pooling(32, pooling_mode=mode), models.Normalize()]
     model = SentenceTransformer(modules=parts, device="cpu")
     model.save(str(folder))
     return model
 
 
-@pytest.mark.parametrize("mode", ["mean", "max", "cls"])
-@pytest.mark.parametrize("base", ["tiny_bert", "tiny_roberta"])
+@pytest.mark.parametrize(
+    ("base", "mode"),
+    [("tiny_bert", "mean"), ("tiny_bert", "max"), ("tiny_bert", "cls"), ("tiny_roberta", "mean")],
+)
 def test_the_option_gives_the_vectors_of_sentence_transformers(base, mode, request, tmp_path):
     theirs = written(request.getfixturevalue(base), tmp_path / "theirs", mode)
     words = ["encoder=released", "encoder.path=theirs", f"paths.models={tmp_path}"]
@@ -42,7 +44,7 @@ def test_it_is_the_same_model_as_by_encoder_transformer(minilm):
 
 
 def test_a_folder_that_does_not_say_its_pooling_is_refused(tiny_bert, tmp_path):
-    with pytest.raises(UserError, match=r"has no modules\.json.*use encoder=transformer"):
+    with pytest.raises(UserError, match=r"has no modules\.json.*: use encoder=transformer"):
         released(str(tiny_bert))
     folder = shutil.copytree(tiny_bert, tmp_path / "no-pooling")
     only = [{"type": "sentence_transformers.models.Transformer", "path": ""}]
@@ -55,12 +57,3 @@ def test_another_pooling_is_refused_and_not_ignored(tiny_bert, tmp_path):
     written(tiny_bert, tmp_path / "model", "max")
     with pytest.raises(UserError, match="pooling=mean: encoder=released takes the pooling that"):
         released(str(tmp_path / "model"), MeanPooling())
-
-
-def test_a_module_that_would_be_left_out_is_refused(tiny_bert, tmp_path):
-    written(tiny_bert, tmp_path / "model", "mean")
-    path = tmp_path / "model" / "modules.json"
-    more = {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}
-    path.write_text(json.dumps([*json.loads(path.read_text()), more]))
-    with pytest.raises(UserError, match="module Dense is not known"):
-        released(str(tmp_path / "model"))

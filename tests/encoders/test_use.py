@@ -195,9 +195,10 @@ def test_a_missing_folder_says_where_from_and_where_to(tmp_path):
     config = compose(["encoder=use", f"paths.models={tmp_path}"], "evaluate")
     with pytest.raises(UserError) as mistake:
         build(config.encoder, models_root=config.paths.models)
-    said = str(mistake.value)
-    assert f"{tmp_path}/universal-sentence-encoder-large" in said and use.SOURCE in said
-    assert "make setup EXTRAS=use" in said and "\n" not in said
+    error = mistake.value
+    assert error.found == "universal-sentence-encoder-large is not on this machine"
+    assert error.code == "missing" and str(tmp_path) in error.where
+    assert use.SOURCE in error.mend and "make setup EXTRAS=use" in error.mend
 
 
 def test_a_folder_that_is_no_saved_model(tmp_path):
@@ -210,7 +211,7 @@ def test_missing_packages_are_said_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"TensorFlow.* not installed: make setup EXTRAS=use"):
         UseEncoder(str(tmp_path))
-    with pytest.raises(UserError, match="needs the package tensorflow_hub; unpack https"):
+    with pytest.raises(UserError, match=r"needs the package tensorflow_hub, .*: unpack https"):
         UseEncoder(use.SOURCE)
 
 
@@ -229,7 +230,9 @@ def test_an_address_goes_through_tensorflow_hubs_own_client(tmp_path, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "tensorflow_hub", Hub)
     assert UseEncoder(use.SOURCE).folder == tmp_path and asked == [use.SOURCE]
-    with pytest.raises(UserError, match=r"not from TensorFlow Hub \(OSError: no network\)"):
+    with pytest.raises(
+        UserError, match=r"not to be had from TensorFlow Hub \(OSError: no network\)"
+    ):
         UseEncoder("https://nowhere")
 
 

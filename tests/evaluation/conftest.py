@@ -40,7 +40,7 @@ class Hashes:
 
     def __init__(self, salt="", width=8):
         self.identity = {"encoder": "hashes", "salt": salt, "width": width}
-        self.notes = []
+        self.facts = []
         self.asked = []
 
     def encode(self, sentences):
@@ -59,7 +59,7 @@ class Lengths:
 
     label = "lengths"
     identity = {"encoder": "lengths"}  # noqa: RUF012
-    notes = ()
+    facts = ()
 
     def score(self, pairs):
         return np.array([-abs(len(a) - len(b)) for a, b in pairs], float)

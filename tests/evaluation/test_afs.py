@@ -23,7 +23,7 @@ N = 60
 class Scorer:
     """Scores pairs by the number that they end in; remembers what it was asked."""
 
-    label, notes, identity = "scorer", (), {"kind": "scorer"}
+    label, facts, identity = "scorer", (), {"kind": "scorer"}
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         return np.array([float(first.split()[-1]) % 7 for first, _ in pairs])
@@ -32,7 +32,7 @@ class Scorer:
 class Recorder:
     """Is fitted; notes which sentences it learnt from and which it embedded afterwards."""
 
-    label, notes, identity = "recorder", (), {"kind": "recorder"}
+    label, facts, identity = "recorder", (), {"kind": "recorder"}
 
     def __init__(self) -> None:
         self.seen: list[tuple[set[str], set[str]]] = []
@@ -54,7 +54,7 @@ def arguments() -> Arguments:
         second=[f"two {row}" for row in range(N)],
         gold=np.random.default_rng(3).uniform(0, 5, N),
         topics=np.array([("DP", "GC", "GM")[row % 3] for row in range(N)]),
-        notes=[],
+        facts=[],
         sha256="",
     )
 
@@ -126,5 +126,5 @@ def test_real_arguments(data_root, tmp_path):
 
 
 def test_what_has_to_be_fitted_is_refused_elsewhere_in_one_line(data_root):
-    with pytest.raises(UserError, match=r"task=stsb: tf-idf has to be fitted .* use task=afs"):
+    with pytest.raises(UserError, match=r"task=stsb: tf-idf has to be fitted .*: use task=afs"):
         evaluate(TfidfEncoder(), "stsb", data_root)

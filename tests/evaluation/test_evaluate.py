@@ -1,14 +1,23 @@
-"""The one path from an encoder to scores, on made-up pairs."""
+"""The one path from an encoder to scores, on made-up pairs; scores on the screen and as JSON."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.evaluate import evaluate
+from sbert_repro.evaluation.evaluate import as_json, evaluate, table
+from sbert_repro.facts import sentences
+
+
+def shown(scores):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table(scores))
+    return console.file.getvalue()
 
 
 def test_scores_are_those_of_the_contract_and_right(small_root, hashes):
@@ -32,8 +41,8 @@ def test_scores_are_those_of_the_contract_and_right(small_root, hashes):
         "MSRpar": 12, "MSRvid": 20, "SMTeuroparl": 8,
     }  # fmt: skip
     assert {"all", "mean", "wmean", "pearson", "n", "ci_low", "ci_high"} <= set(year)
-    assert year["notes"] == ["STS12: 40 of 3,108 pairs"]
-    assert scores["_meta"] == {"label": "hashes", "encoder": encoder.identity, "notes": []}
+    assert sentences(year["facts"]) == ["STS12: 40 of 3,108 pairs"]
+    assert scores["_meta"] == {"label": "hashes", "encoder": encoder.identity, "facts": []}
     json.dumps(scores, allow_nan=False)
 
 
@@ -56,12 +65,14 @@ def test_a_pair_scorer_is_scored_by_its_own_scores(small_root, lengths):
     assert scores["stsb"]["similarities"] == {}
 
 
-def test_a_collapsed_encoder_is_shown_with_a_note(small_root, hashes):
+def test_a_collapsed_encoder_is_a_result(small_root, hashes):
     encoder = hashes()
     encoder.encode = lambda sentences: np.ones((len(sentences), 4), np.float32)
     scores = evaluate(encoder, "stsb", small_root, allow_partial=True)
     assert scores["stsb"]["spearman"] is None
-    assert "stsb: all similarities are equal, no correlation is defined" in scores["stsb"]["notes"]
+    assert {"code": "no_correlation", "task": "stsb"} in scores["stsb"]["facts"]
+    assert "—" in shown(scores)
+    assert json.loads(as_json(scores))["stsb"]["spearman"] is None
 
 
 def test_zero_vectors_are_a_score_of_zero_similarity(small_root, hashes):
@@ -83,3 +94,32 @@ def test_incomplete_and_missing_data_are_one_line(small_root, hashes, task, says
     with pytest.raises(UserError, match=says):
         evaluate(encoder, task, small_root)
     assert encoder.asked == []
+
+
+def test_a_row_a_task_within_80_columns_and_notes_below(small_root, hashes):
+    scores = evaluate(hashes(), "sts12,sickr_all", small_root, allow_partial=True)
+    text = shown(scores)
+    for number in (
+        scores["sts12"]["all"],
+        scores["sts12"]["wmean"],
+        scores["sickr_all"]["pearson"],
+    ):
+        assert f"{number:.2f}" in text
+    assert "sickr_all" in text and "hashes" in text and "…" not in text
+    assert "STS12: 40 of 3,108 pairs" in text
+
+
+def test_the_json_keeps_its_shape_whatever_the_facts(small_root, hashes):
+    encoder = hashes()
+    encoder.facts = [{"code": "unknown_file", "file": "w.pkl", "sha256": "0"}]
+    written = json.loads(as_json(evaluate(encoder, "stsb", small_root, allow_partial=True)))
+    assert written["stsb"]["notes"] == ["STSb: 30 of 1,379 pairs"]
+    assert written["_meta"]["notes"] == ["w.pkl: sha256 0, compared with none"]
+    assert written["_meta"]["label"] == "hashes"
+
+
+def test_the_screen_does_not_call_a_pairs_score_a_cosine(small_root, lengths):
+    scores = evaluate(lengths, "stsb", small_root, allow_partial=True)
+    assert "the cosine" in str(table(scores).title)
+    scores["_meta"]["encoder"] = {"encoder": "cross_encoder"}
+    assert "correlation of the score of each pair" in str(table(scores).title)

@@ -1,20 +1,31 @@
 """Evaluation through the ledger: once a model, task and data; missing ones together."""
 
+import json
 import multiprocessing
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from sbert_repro.backbone.transformer import load as load_model
 from sbert_repro.backbone.transformer import load_tokenizer
-from sbert_repro.composition import compose
+from sbert_repro.composition import build, compose
+from sbert_repro.data.schema import dataset
+from sbert_repro.errors import UserError
 from sbert_repro.evaluation import run
-from sbert_repro.evaluation.tasks import load, resolve
+from sbert_repro.evaluation.evaluate import evaluate
+from sbert_repro.evaluation.tasks import TASKS, load, resolve
+from sbert_repro.facts import rows, sentences
 from sbert_repro.ledger import Ledger
 from sbert_repro.losses.regression import RegressionLoss
 from sbert_repro.pooling.max import MaxPooling
+from sbert_repro.training.run import train
 from sbert_repro.training.save import save_model
+
+from .conftest import pairs as made_up_pairs
 
 
 @pytest.fixture
@@ -27,12 +38,12 @@ def pairs(tasks, root):
 
 
 def test_only_missing_tasks_are_computed_and_together(small_root, hashes, ledger):
-    first = run.evaluate_run(hashes(), pairs("stsb", small_root), ledger)
+    first = run.evaluate_once(hashes(), pairs("stsb", small_root), ledger)
     encoder = hashes()
-    later = run.evaluate_run(encoder, pairs("stsb,sts12,sickr", small_root), ledger)
+    later = run.evaluate_once(encoder, pairs("stsb,sts12,sickr", small_root), ledger)
     assert later["stsb"] == first["stsb"] and len(encoder.asked) == 1
     again = hashes()
-    assert run.evaluate_run(again, pairs("stsb,sts12,sickr", small_root), ledger) == later
+    assert run.evaluate_once(again, pairs("stsb,sts12,sickr", small_root), ledger) == later
     assert again.asked == []
     assert len(ledger.keys()) == 3
 
@@ -45,23 +56,24 @@ def test_what_hears_of_a_new_score_hears_it_before_the_ledger(small_root, hashes
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.evaluate_run(hashes(), pairs("stsb", small_root), ledger, before=killed)
+        run.evaluate_once(hashes(), pairs("stsb", small_root), ledger, before=killed)
     assert heard == [(["stsb"], [])] and ledger.keys() == []
-    run.evaluate_run(hashes(), pairs("stsb", small_root), ledger)
-    run.evaluate_run(hashes(), pairs("stsb", small_root), ledger, before=killed)
+    run.evaluate_once(hashes(), pairs("stsb", small_root), ledger)
+    run.evaluate_once(hashes(), pairs("stsb", small_root), ledger, before=killed)
     assert len(heard) == 1, "only of what is new"
 
 
 def test_a_record_says_what_was_computed(small_root, hashes, ledger):
+    nli = rows("nli", "train", title="NLI", unit="pairs", used=20, expected=942_069)
     encoder = hashes()
-    encoder.notes = ["NLI: 20 of 942,069 pairs"]
+    encoder.facts = [nli]
     (one,) = pairs("stsb", small_root)
-    record = run.evaluate_run(encoder, [one], ledger)["stsb"]
+    record = run.evaluate_once(encoder, [one], ledger)["stsb"]
     assert record["kind"] == "evaluate" and record["seed"] is None
-    assert record["key"] == run.key_of(encoder, one)
+    assert record["key"] == run.score_key(encoder, one)
     assert record["settings"]["encoder"] == encoder.identity
     assert record["settings"]["data"] == one.sha256
-    assert record["notes"] == ["NLI: 20 of 942,069 pairs", "STSb: 30 of 1,379 pairs"]
+    assert record["facts"] == [nli, *one.facts] and "facts" not in record["scores"]
     assert record["scores"]["n"] == 30 and record["wall_seconds"] >= 0
     assert record["threads"] == torch.get_num_threads()
 
@@ -71,25 +83,25 @@ def test_the_key_knows_model_task_and_data_and_not_the_label(small_root, hashes)
     (other,) = pairs("sickr", small_root)
     same = hashes()
     same.label = "another name"
-    assert run.key_of(hashes(), one) == run.key_of(same, one)
-    assert run.key_of(hashes(salt="x"), one) != run.key_of(same, one)
-    assert run.key_of(same, other) != run.key_of(same, one)
+    assert run.score_key(hashes(), one) == run.score_key(same, one)
+    assert run.score_key(hashes(salt="x"), one) != run.score_key(same, one)
+    assert run.score_key(same, other) != run.score_key(same, one)
     path = small_root / "stsb" / "test.parquet"
     pd.read_parquet(path).iloc[::-1].to_parquet(path)
     (changed,) = pairs("stsb", small_root)
-    assert run.key_of(same, changed) != run.key_of(same, one)
+    assert run.score_key(same, changed) != run.score_key(same, one)
 
 
 def test_looking_up_computes_nothing(small_root, hashes, ledger):
     encoder = hashes()
-    run.evaluate_run(hashes(), pairs("sts12", small_root), ledger)
+    run.evaluate_once(hashes(), pairs("sts12", small_root), ledger)
     found = run.look_up(encoder, pairs("sts12,stsb", small_root), ledger)
     assert found["sts12"]["scores"]["n"] == 40 and found["stsb"] is None
     assert encoder.asked == []
 
 
 def _score_in_a_process(encoder, root, runs, answers):
-    run.evaluate_run(encoder, pairs("stsb,sts12", root), Ledger(runs))
+    run.evaluate_once(encoder, pairs("stsb,sts12", root), Ledger(runs))
     answers.put(len(encoder.asked))
 
 
@@ -125,7 +137,7 @@ def test_from_options_to_records(small_root, tiny_bert, tmp_path):
     assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
 
 
-def test_a_trained_run_is_scored_with_its_own_pooling_and_notes(small_root, tiny_bert, tmp_path):
+def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(small_root, tiny_bert, tmp_path):
     key, root = "0123456789abcdef", Ledger(tmp_path / "results" / "runs")
     parts = (load_model(tiny_bert), load_tokenizer(tiny_bert), MaxPooling(), RegressionLoss())
     save_model(root.folder(key) / "model", *parts, {"max_length": 9, "layer": "last"})
@@ -135,7 +147,7 @@ def test_a_trained_run_is_scored_with_its_own_pooling_and_notes(small_root, tiny
         "settings": settings,
         "scores": {},
         "seed": 1,
-        "notes": ["few rows"],
+        "facts": [rows("nli", "train", title="NLI", unit="pairs", used=2, expected=4)],
     }
     root.put(key, trained)
     paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
@@ -147,5 +159,88 @@ def test_a_trained_run_is_scored_with_its_own_pooling_and_notes(small_root, tiny
         "sts12": records["sts12"]["scores"]["all"],
     }
     assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
-    assert records["stsb"]["notes"] == ["few rows", "STSb: 30 of 1,379 pairs"]
+    assert sentences(records["stsb"]["facts"]) == ["NLI: 2 of 4 pairs", "STSb: 30 of 1,379 pairs"]
+    assert records["stsb"]["run"] == key
     assert run.evaluate_trained(compose([*paths, "evaluate=[]"]), key) == {}
+
+
+# The records in results/lite were computed under these keys; they stay valid while the keys stay.
+KEYS = {
+    "minilm_l6": {"stsb": "b6aca98893680aaa", "sts12": "8cfd5a2049986244"},
+    "glove_small": {"stsb": "560b27e1cc7f6f6f", "bws": "c2f0260d1bedf83c"},
+    "tfidf": {"bws": "040764a70b95ca29", "mr": "7a1133d84fdf9e93"},
+}
+
+
+@pytest.mark.parametrize("encoder", KEYS)
+def test_scores_computed_before_are_found_by_the_same_keys(encoder, data_root, models_root):
+    words = [f"encoder={encoder}", f"paths.data={data_root}", f"paths.models={models_root}"]
+    model = run.encoder_of(compose([*words, "progress=false"], "evaluate"))
+    for task, key in KEYS[encoder].items():
+        assert run.score_key(model, load(TASKS[task], data_root)) == key
+
+
+@pytest.fixture
+def cross_options(tiny_bert, small_root, tmp_path):
+    for name, count in (("train", 16), ("dev", 8)):
+        made_up_pairs(count, count).to_parquet(small_root / "stsb" / f"{name}.parquet")
+    record = dataset("bws")
+    frame = made_up_pairs(60, 60)
+    frame["score"] /= 5
+    frame[record.subset_column] = np.resize(["cloning", "gun control", "wind"], 60)
+    (small_root / "bws").mkdir()
+    frame.to_parquet(small_root / "bws" / "all.parquet")
+    return [
+        "encoder=transformer",
+        f"encoder.path={tiny_bert}",
+        "experiment=cross_encoder_stsb",
+        f"paths.data={small_root}",
+        f"paths.results={tmp_path / 'results'}",
+        f"paths.cache={tmp_path / 'cache'}",
+        "data.allow_partial=true",
+        "trainer.max_steps=3",
+        "trainer.accelerator=cpu",
+        "trainer.progress=false",
+    ]
+
+
+def test_a_trained_cross_encoder_is_scored_by_its_own_scores(cross_options, small_root, tmp_path):
+    config = compose([*cross_options, "evaluate=[stsb,sickr,bws]"])
+    key = train(config, cross_options)["key"]
+    found = run.evaluate_trained(config, key)
+    assert set(found) == {"stsb", "sickr", "bws"} and np.isfinite(list(found.values())).all()
+    records = run.scored(config, key, ["stsb"])
+    assert records["stsb"]["settings"]["encoder"]["encoder"] == "cross_encoder"
+
+    folder = tmp_path / "results" / "runs" / key / "model"
+    node = compose(["encoder=cross_encoder", f"encoder.path={folder}"], "evaluate").encoder
+    model = build(node, models_root=None, precision="fp32", progress=False)
+    frame = pd.read_parquet(small_root / "stsb" / "test.parquet")
+    scores = model.score(list(zip(frame.sentence1, frame.sentence2, strict=True)))
+    by_hand = 100 * stats.spearmanr(scores, frame.score)[0]
+    assert found["stsb"] == pytest.approx(by_hand)
+    again = evaluate(model, "stsb,bws", small_root, allow_partial=True)
+    assert again["stsb"]["spearman"] == pytest.approx(found["stsb"], abs=1e-9)
+    assert again["stsb"]["similarities"] == {} and again["bws"]["n"] == 60
+    assert again["_meta"]["label"] == "model"
+    json.dumps(again, allow_nan=False)
+
+
+def test_the_first_stage_of_a_cross_encoder_has_no_score_to_evaluate(cross_options):
+    first = [o for o in cross_options if not o.startswith("experiment")] + ["data.dev=null"]
+    config = compose([*first, "experiment=cross_encoder_nli"])
+    assert list(config.evaluate) == []
+    folder = _nli(config)
+    record = train(config, [*first, "experiment=cross_encoder_nli"])
+    assert folder.exists() and run.evaluate_trained(config, record["key"]) == {}
+    with pytest.raises(UserError, match="not a cross-encoder that gives a score"):
+        run.scored(config, record["key"], ["stsb"])
+
+
+def _nli(config):
+    folder = Path(config.paths.data) / "nli"
+    folder.mkdir()
+    frame = made_up_pairs(16, 5).rename(columns={"sentence1": "premise", "sentence2": "hypothesis"})
+    frame["label"] = np.resize(["contradiction", "entailment", "neutral"], 16)
+    frame.assign(source="snli").drop(columns="score").to_parquet(folder / "train.parquet")
+    return folder

@@ -1,4 +1,4 @@
-"""Scores against scipy and against sums done by hand."""
+"""Scores and their intervals against scipy and against sums done by hand."""
 
 import json
 
@@ -76,3 +76,45 @@ def test_one_undefined_sub_set_leaves_the_means_undefined_and_all_as_it_is():
     assert (scores["mean"], scores["wmean"]) == (None, None)
     assert scores["subsets"]["a"]["spearman"] == pytest.approx(100)
     assert scores["subsets"]["b"]["spearman"] is None and scores["all"] > 90
+
+
+DRAWS = np.random.default_rng(5)
+GRADES = DRAWS.integers(0, 6, 200).astype(float)  # many ties, as gold scores have
+SIMILAR = GRADES + DRAWS.normal(scale=2, size=200)
+
+
+def test_it_is_the_percentile_bootstrap_with_ranks_computed_anew():
+    generator = np.random.default_rng(sts.SEED)
+    drawn = [generator.integers(0, 200, 200) for _ in range(300)]
+    found = [stats.spearmanr(SIMILAR[rows], GRADES[rows])[0] for rows in drawn]
+    expected = np.quantile(found, [0.05, 0.95])
+    assert sts.spearman_interval(SIMILAR, GRADES, resamples=300, level=0.9) == pytest.approx(
+        expected
+    )
+
+
+def test_the_same_pairs_give_the_same_interval_and_another_seed_another():
+    assert sts.spearman_interval(SIMILAR, GRADES) == sts.spearman_interval(SIMILAR, GRADES)
+    assert sts.spearman_interval(SIMILAR, GRADES, seed=1) != sts.spearman_interval(SIMILAR, GRADES)
+
+
+def test_it_holds_the_score_and_narrows_with_more_pairs():
+    score = stats.spearmanr(SIMILAR, GRADES)[0]
+    low, high = sts.spearman_interval(SIMILAR, GRADES)
+    assert -1 <= low < score < high <= 1
+    longer = sts.spearman_interval(np.tile(SIMILAR, 4), np.tile(GRADES, 4))
+    assert longer[1] - longer[0] < 0.6 * (high - low)
+
+
+def test_it_covers_the_true_value_about_as_often_as_it_says():
+    truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's of a normal pair with Pearson's 0.6
+    generator, hits = np.random.default_rng(1), 0
+    for _ in range(60):
+        x, noise = generator.normal(size=(2, 120))
+        low, high = sts.spearman_interval(x, 0.6 * x + 0.8 * noise, resamples=200)
+        hits += low <= truth <= high
+    assert 51 <= hits <= 60
+
+
+def test_no_correlation_no_interval():
+    assert np.isnan(sts.spearman_interval(np.ones(5), np.arange(5.0))).all()

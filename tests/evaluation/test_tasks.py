@@ -6,6 +6,7 @@ import pytest
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.tasks import TASKS, load, resolve
+from sbert_repro.facts import sentences
 
 SEVEN = ["sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr"]
 
@@ -40,7 +41,7 @@ def test_all_is_every_task_whose_files_are_all_there(small_root, tmp_path):
         resolve("all", tmp_path / "nowhere")
 
 
-def test_splits_are_pooled_in_order_with_a_note_for_each_incomplete_one(small_root):
+def test_splits_are_pooled_in_order_with_a_fact_for_each(small_root):
     pairs = load(TASKS["sickr_all"], small_root, allow_partial=True)
     splits = [
         pd.read_parquet(small_root / "sickr" / f"{s}.parquet") for s in ("train", "dev", "test")
@@ -50,7 +51,7 @@ def test_splits_are_pooled_in_order_with_a_note_for_each_incomplete_one(small_ro
     assert pairs.second == whole["sentence2"].tolist()
     np.testing.assert_array_equal(pairs.gold, whole["score"])
     assert pairs.subset is None
-    assert pairs.notes == [
+    assert sentences(pairs.facts) == [
         "SICK-R: 9 of 4,500 pairs", "SICK-R: 7 of 500 pairs", "SICK-R: 8 of 4,927 pairs",
     ]  # fmt: skip
     assert len(set(pairs.sentences)) == len(pairs.sentences)
@@ -58,7 +59,7 @@ def test_splits_are_pooled_in_order_with_a_note_for_each_incomplete_one(small_ro
 
 
 def test_incomplete_data_are_refused_unless_allowed_even_after_a_reading_that_allowed(small_root):
-    assert load(TASKS["stsb"], small_root, allow_partial=True).notes
+    assert load(TASKS["stsb"], small_root, allow_partial=True).facts[0]["used"] == 30
     with pytest.raises(UserError, match="30 of 1,379"):
         load(TASKS["stsb"], small_root)
 
@@ -79,5 +80,5 @@ def test_a_file_that_changes_is_read_again(small_root):
 def test_the_real_test_sets_are_those_of_table_1(name, data_root):
     sizes = dict(zip(SEVEN, (3108, 1500, 3750, 3000, 1186, 1379, 4927), strict=True))
     pairs = load(TASKS[name], data_root)
-    assert len(pairs.gold) == sizes[name] and pairs.notes == []
+    assert len(pairs.gold) == sizes[name] and sentences(pairs.facts) == []
     assert (pairs.subset is not None) == (name not in ("stsb", "sickr"))

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.classifiers.batched import BatchedClassifier
-from sbert_repro.evaluation.evaluate import evaluate
-from sbert_repro.evaluation.run import key_of
-from sbert_repro.evaluation.show import as_json, table
+from sbert_repro.evaluation.evaluate import as_json, evaluate, table
+from sbert_repro.evaluation.logistic import BatchedClassifier
+from sbert_repro.evaluation.run import score_key
 from sbert_repro.evaluation.tasks import GROUPS, TASKS, resolve
 from sbert_repro.evaluation.transfer import load, score
+from sbert_repro.facts import sentences
 
 QUICK = BatchedClassifier(kfold=2, max_epoch=4)
 GOOD, BAD = "good fine great".split(), "bad poor awful".split()
@@ -54,7 +54,7 @@ def root(tmp_path):
 class Counts:
     """How many good and bad words a text has."""
 
-    label, identity, notes = "counts", {"encoder": "counts"}, ()
+    label, identity, facts = "counts", {"encoder": "counts"}, ()
 
     def encode(self, sentences):
         return np.array(
@@ -82,7 +82,7 @@ def test_texts_stand_in_sentevals_order_and_empty_ones_stay(root):
     frame = reviews(60)
     ones = frame[(frame.label == 1) & (frame.text.str.split().str.len() == 2)]
     assert [t for t, key in zip(texts, keys, strict=True) if key == (2, 1)] == ones.text.tolist()
-    assert data.notes == ["MR: 60 of 10,662 texts"]
+    assert sentences(data.facts) == ["MR: 60 of 10,662 texts"]
 
 
 def test_splits_follow_each_other_and_are_told_apart(root):
@@ -118,12 +118,12 @@ def test_what_the_vectors_tell_apart_the_classifier_does(name, root):
 def test_one_label_is_one_line(name, root):
     path = root / name / ("all.parquet" if name == "mr" else "train.parquet")
     pd.read_parquet(path).assign(label=1).to_parquet(path)
-    with pytest.raises(UserError, match=r"all [46]0 texts have the label 1, expected two"):
+    with pytest.raises(UserError, match=r"all [46]0 texts have the label 1, expected at least two"):
         read(name, root)
 
 
 def test_models_without_sentence_vectors_are_refused(root, lengths):
-    with pytest.raises(UserError, match=r"task=mr trains a classifier .* lengths gives none"):
+    with pytest.raises(UserError, match=r"task=mr: trains a classifier .* lengths gives none"):
         score(lengths, read("mr", root), None)
 
 
@@ -159,7 +159,7 @@ def test_through_the_one_path_to_json_and_screen(root, tmp_path):
 
 def test_the_classifier_is_part_of_a_scores_name(root):
     keys = {
-        key_of(Counts(), read("mr", root, classifier=kind))
+        score_key(Counts(), read("mr", root, classifier=kind))
         for kind in (None, BatchedClassifier(), BatchedClassifier(seed=2), QUICK)
     }
     assert len(keys) == 3

@@ -18,6 +18,7 @@ from sbert_repro.evaluation import triplet_accuracy
 from sbert_repro.evaluation.evaluate import evaluate
 from sbert_repro.evaluation.tasks import TASKS
 from sbert_repro.evaluation.triplet_accuracy import Triplets, score
+from sbert_repro.facts import sentences
 
 
 class Points:
@@ -26,7 +27,7 @@ class Points:
     label, identity = "points", {"kind": "points"}
 
     def __init__(self) -> None:
-        self.notes: list[str] = []
+        self.facts: list = []
         self.batches: list[int] = []
 
     def encode(self, sentences: Sequence[str]) -> np.ndarray:
@@ -58,12 +59,12 @@ def test_each_distance_by_hand():
 @given(st.lists(st.tuples(*[st.sampled_from(["0 1", "1 0", "2 3", "5 5"])] * 3), min_size=1))
 def test_pieces_give_what_the_whole_gives(rows):
     whole = score(Points(), triplets(*rows), None)
-    before = triplet_accuracy._AT_ONCE
+    before = triplet_accuracy._BLOCK
     try:
-        triplet_accuracy._AT_ONCE = 2
+        triplet_accuracy._BLOCK = 2
         assert score(Points(), triplets(*rows), None) == whole
     finally:
-        triplet_accuracy._AT_ONCE = before
+        triplet_accuracy._BLOCK = before
 
 
 def test_a_sentence_is_embedded_once_in_a_piece():
@@ -80,12 +81,12 @@ def test_a_certain_score_has_an_interval_within_bounds():
 
 def test_a_pair_scorer_is_refused_in_one_line():
     class Scorer:
-        label, notes, identity = "cross-encoder", (), {}
+        label, facts, identity = "cross-encoder", (), {}
 
         def score(self, pairs):
             return np.zeros(len(pairs))
 
-    with pytest.raises(UserError, match=r"task=wikisections compares distances .* cross-encoder"):
+    with pytest.raises(UserError, match=r"task=wikisections: compares distances .* cross-encoder"):
         score(Scorer(), triplets(("0 0", "1 1", "2 2")), None)
 
 
@@ -100,4 +101,4 @@ def test_through_the_one_path_of_evaluation(tmp_path, monkeypatch):
         evaluate(Points(), "wikisections", tmp_path)
     found = evaluate(Points(), "wikisections", tmp_path, allow_partial=True)["wikisections"]
     assert found["accuracy"] == 50.0
-    assert found["notes"] == ["Wikipedia sections: 2 of 3 triplets"]
+    assert sentences(found["facts"]) == ["Wikipedia sections: 2 of 3 triplets"]

@@ -9,7 +9,7 @@ import torch
 
 from sbert_repro.backbone import bilstm
 from sbert_repro.composition import build, compose
-from sbert_repro.encoders.bilstm import BiLstmEncoder
+from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
 from sbert_repro.export import export

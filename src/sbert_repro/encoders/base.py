@@ -1,12 +1,22 @@
-"""The kinds of model that the paper's tables compare."""
+"""The kinds of model that the paper's tables compare; how their files are found and read."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Vectors = NDArray[np.float32]
 """Sentence vectors ``[N, D]``."""
@@ -14,15 +24,15 @@ Vectors = NDArray[np.float32]
 
 @runtime_checkable
 class SentenceEncoder(Protocol):
-    """Maps each sentence to one vector, whatever it stands beside (SBERT, averaged GloVe …).
+    """Maps each sentence to a vector, independently of its neighbours (SBERT, averaged GloVe …).
 
     Attributes:
         label: The name that a table prints.
-        notes: What a reader must know about the model, such as partial training data.
+        facts: What a reader of its scores must know, such as partial training data.
     """
 
     label: str
-    notes: list[str]
+    facts: list[Fact]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -35,25 +45,25 @@ class SentenceEncoder(Protocol):
             sentences: ``N`` texts; empty and very long ones are allowed.
 
         Returns:
-            Vectors: ``[N, D]``, float32, row by row.
+            Vectors: ``[N, D]``, float32, in the order of the sentences.
         """
 
 
 @runtime_checkable
 class FittedEncoder(Protocol):
-    """Has to see sentences before it can embed any, as tf-idf does (Table 3).
+    """Has to be fitted on sentences before it can embed any, as tf-idf does (Table 3).
 
     Attributes:
         label: The name that a table prints.
-        notes: What a reader must know about the model.
+        facts: What a reader of its scores must know.
     """
 
     label: str
-    notes: list[str]
+    facts: list[Fact]
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the vectors depend on beside the sentences that it is fitted on."""
+        """What the vectors depend on besides the sentences that it is fitted on."""
 
     def fitted(self, sentences: Sequence[str]) -> SentenceEncoder:
         """Learn from sentences.
@@ -62,23 +72,23 @@ class FittedEncoder(Protocol):
             sentences: Training sentences; never those that will be scored.
 
         Returns:
-            SentenceEncoder: An encoder that knows them; this one stays as it is.
+            SentenceEncoder: A fitted encoder; this one is not changed.
         """
 
 
 @runtime_checkable
 class PairScorer(Protocol):
-    """Scores two sentences read together, so that there is no vector of either.
+    """Scores two sentences read together, so that neither has a vector.
 
     The cross-encoder rows of Tables 2 and 3 are of this kind.
 
     Attributes:
         label: The name that a table prints.
-        notes: What a reader must know about the model.
+        facts: What a reader of its scores must know.
     """
 
     label: str
-    notes: list[str]
+    facts: list[Fact]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -93,3 +103,101 @@ class PairScorer(Protocol):
         Returns:
             NDArray[np.floating]: ``[N]``, bigger means closer.
         """
+
+
+def find(name: str, models_root: str | Path | None, *, folder: bool, mend: str) -> Path:
+    """Find a model that does not come from the Hub (`find_model` finds those).
+
+    Args:
+        name: A path, or a name in ``models_root``.
+        models_root: The folder of models, if there is one.
+        folder: Whether the model is a folder, not a file.
+        mend: What to do when it is missing.
+
+    Returns:
+        Path: The file or folder.
+
+    Raises:
+        UserError: If it is missing.
+    """
+    places = [Path(name).expanduser()]
+    if models_root is not None:
+        places += [Path(models_root) / name, Path(models_root) / places[0].name]
+    for place in places:
+        if place.is_dir() if folder else place.is_file():
+            return place
+    found = f"{places[0].name} is not on this machine"
+    raise UserError(found, where=places[-1], mend=mend, code="missing")
+
+
+def read_json(path: Path) -> Any:
+    """Read a file that describes a model.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Any: Its content.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UserError(
+            f"not readable as JSON ({type(problem).__name__})",
+            where=path,
+            mend="copy the model again, or train it again",
+        ) from problem
+
+
+def trained_with(folder: Path) -> dict[str, Any]:
+    """Return what a training of ours wrote about its model.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        dict[str, Any]: The settings that `save_model` was given; empty for a model of others.
+        ``name_of`` gives the word of a component in them, whatever version wrote them.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    path = folder / "sbert_repro.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def reads_pairs(trained: Mapping[str, Any]) -> bool:
+    """Tell a cross-encoder from an encoder of single sentences.
+
+    Args:
+        trained: From `trained_with`.
+
+    Returns:
+        bool: Whether the model was trained on pairs read as one text.
+    """
+    return trained.get("reads") == "pairs"
+
+
+def pooling_named(name: str) -> nn.Module:
+    """Build the pooling of a name, which is that of its file in ``sbert_repro/pooling``.
+
+    Args:
+        name: ``mean``, ``max``, ``cls`` …
+
+    Returns:
+        nn.Module: ``(states [N, T, D], mask [N, T]) -> [N, D]``.
+
+    Raises:
+        UserError: If there is no such pooling.
+    """
+    package = importlib.import_module("sbert_repro.pooling")
+    known = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
+    if name not in known:
+        raise UserError(f"the model's pooling is {name}; known are: {', '.join(known)}")
+    module = importlib.import_module(f"sbert_repro.pooling.{name}")
+    classes = (kind for _, kind in inspect.getmembers(module, inspect.isclass))
+    pooling: nn.Module = next(kind for kind in classes if getattr(kind, "name", None) == name)()
+    return pooling

@@ -1,4 +1,4 @@
-"""BERT that reads two sentences as one and scores them: the cross-encoder of Tables 2 and 3."""
+"""BERT that reads two sentences as one and scores the pair: Tables 2 and 3's cross-encoder."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sbert_repro.aliases import name_of
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
-from sbert_repro.backbone.packed import Pieces
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.tokens import PairTemplate, WordPieces
-from sbert_repro.encoders.folder import pooling_named, reads_pairs, trained_with
+from sbert_repro.encoders.base import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.inference.engine import Advance, Engine, bar
+from sbert_repro.facts import Fact
+from sbert_repro.inference.engine import Engine, bar
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.training.save import load_head
-
-_OBJECTIVE = f"{CrossRegressionLoss.__module__}.{CrossRegressionLoss.__name__}"
 
 
 class CrossEncoder:
     """Scores of pairs from a model folder that ``loss=cross_regression`` left behind.
 
-    Each pair goes through the network by itself, so 10,000 sentences have 49,995,000 pairs to score
-    where a sentence encoder embeds 10,000 (section 1 of the paper). Layer, pooling and head are
-    those of the training. Nothing heavy is read until the first pair comes.
+    Each pair goes through the network by itself, so 10,000 sentences make 49,995,000 pairs to score
+    where a sentence encoder embeds 10,000 texts (section 1 of the paper). Layer, pooling and head
+    are those of the training. Nothing heavy is read until the first pair comes.
 
     Attributes:
         VERSION: Raised when the same model would give other scores.
         label: The name that a table prints.
-        notes: What a reader must know about the model.
+        facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
@@ -51,7 +50,7 @@ class CrossEncoder:
         engine: str = "auto",
         progress: bool = False,
     ) -> None:
-        """Find the model; a folder that is no cross-encoder with a score is refused here.
+        """Find the model; a folder that holds no cross-encoder with a score is refused here.
 
         Args:
             path: A model folder; see `find_model`.
@@ -62,28 +61,33 @@ class CrossEncoder:
             precision: ``fp32`` or ``bf16``.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
+
+        Raises:
+            UserError: If there is no such model, or it is not a cross-encoder that gives a score.
         """
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
-        said = trained_with(self.folder)
-        if not reads_pairs(said) or said["loss"]["_target_"] != _OBJECTIVE:
+        trained = trained_with(self.folder)
+        if not reads_pairs(trained) or name_of(trained["loss"]) != "cross_regression":
             raise UserError(
-                f"{self.folder}: no cross-encoder that gives a score; train one with "
-                "experiment=cross_encoder_stsb, and name the model folder of its run"
+                "not a cross-encoder that gives a score",
+                where=self.folder,
+                mend="train one with experiment=cross_encoder_stsb, and name its model folder",
             )
-        self.error = str(said["loss"]["error"])
-        self.pooling = pooling_named(str(said["pooling"]["_target_"]).split(".")[-2])
-        self.layer = str(said["layer"])
-        self.max_length = int(max_length or said["max_length"])
+        self.error = str(trained["loss"]["error"])
+        self.pooling = pooling_named(name_of(trained["pooling"]))
+        self.layer = str(trained["layer"])
+        self.max_length = int(max_length or trained["max_length"])
         self.label = label or Path(path).name
-        self.notes: list[str] = []
+        self.facts: list[Fact] = []
         self.precision, self.progress = precision, progress
-        how = {"layer": self.layer, "precision": precision}
-        self._engine = Engine(engine, self.folder, self.pooling, **how)
+        self._engine = Engine(
+            engine, self.folder, self.pooling, layer=self.layer, precision=precision
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the scores depend on: files by content, the head's among them, and settings."""
+        """What the scores depend on: files by content, the head included, and settings."""
         return {
             "encoder": "cross_encoder",
             "version": [self.VERSION, TransformerBackbone.VERSION, CrossRegressionLoss.VERSION],
@@ -103,7 +107,7 @@ class CrossEncoder:
 
     @cached_property
     def head(self) -> CrossRegressionLoss:
-        """What makes a score of the network's output."""
+        """The head that turns the network's output into a score."""
         head = CrossRegressionLoss(self._engine.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
@@ -131,12 +135,13 @@ class CrossEncoder:
         if not row:
             return np.empty(0, np.float32)
         with bar(len(row), progress=self.progress) as advance:
-            scores = self._score_pieces(self.pieces(list(row)), advance)
+            scores = self._engine.encode(
+                self.pieces(list(row)),
+                self._head,
+                pad_id=self.tokenizer.pad_token_id,
+                advance=advance,
+            )
         return scores[[row[pair] for pair in pairs], 0]
-
-    def _score_pieces(self, pieces: Pieces, advance: Advance) -> NDArray[np.float32]:
-        pad_id = self.tokenizer.pad_token_id
-        return self._engine.encode(pieces, self._head, pad_id=pad_id, advance=advance)
 
     def pieces(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:
         """Split pairs into word pieces, as in training.
@@ -163,5 +168,5 @@ class CrossEncoder:
         return WordPieces(self.tokenizer, longest)
 
     def _head(self, states: Tensor, mask: Tensor) -> Tensor:
-        # The head stays on the first of several GPUs.
+        # With several GPUs, the head stays on the first.
         return self.head.predict(self.pooling(states.float(), mask).to(self.device))

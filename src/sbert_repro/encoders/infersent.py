@@ -1,26 +1,222 @@
-"""InferSent's published weights, which Tables 1, 2, 3, 5 and 7 compare with."""
+"""A BiLSTM over word vectors with MAX pooling: InferSent, trained here or as its authors left it.
+
+`BiLstmEncoder` is not trained, `TrainedBiLstmEncoder` comes from a run of ``experiment=infersent``,
+and `InferSentEncoder` has the published weights, which Tables 1, 2, 3, 5 and 7 compare with.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sbert_repro.aliases import name_of
 from sbert_repro.backbone import bilstm
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.batch import Tokens
-from sbert_repro.encoders.bilstm import BiLstmEncoder
+from sbert_repro.data.words import DESCRIPTION, WordRows, WordTokenizer
+from sbert_repro.encoders.base import Vectors, find, pooling_named, read_json, trained_with
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact, fact
+from sbert_repro.inference.engine import encode_padded
 from sbert_repro.storage import sha256_of
 
 SOURCE = "https://dl.fbaipublicfiles.com/infersent"
 """Folder of infersent1.pkl and infersent2.pkl."""
 PADDINGS = ("v1", "masked")
+UNTRAINED_SEED = 1
 _PREFIX = "enc_lstm."
 _SHAPE = f"{_PREFIX}weight_hh_l0"
+_log = logging.getLogger(__name__)
+
+
+class BiLstmEncoder:
+    """Sentence vectors of a BiLSTM with random weights.
+
+    They are a baseline of their own, showing how much the word vectors already know.
+
+    # paper: InferSent reads sentences of any length
+    # here: ``data.max_length`` words in training and the same in evaluation, because the data at
+    #   hand hold a "sentence" of 32,860 words
+    # effect: 32 of the 109,410 training pairs of profile lite
+
+    Attributes:
+        VERSION: Raised when the same model would give other vectors.
+        label: The name that a table prints.
+        facts: What a reader of its scores must know.
+        longest: Words of a sentence where nothing says otherwise, markers not counted.
+    """
+
+    VERSION: ClassVar[int] = 1
+    longest: ClassVar[int] = 128
+
+    def __init__(
+        self,
+        path: str,
+        pooling: nn.Module | None = None,
+        *,
+        hidden: int = 2048,
+        tokenisation: str = "penn_treebank",
+        markers: Sequence[str] = ("<s>", "</s>"),
+        label: str | None = None,
+        max_length: int | None = None,
+        data_root: str | Path | None = None,
+        cache: str | Path = ".cache",
+        precision: str = "fp32",
+        progress: bool = False,
+    ) -> None:
+        """Open the word vectors.
+
+        Args:
+            path: A file, or its name in ``<data_root>/word_vectors``.
+            pooling: ``(states, mask) -> [N, D]``; ``None``: MAX.
+            hidden: Width of each direction.
+            tokenisation: ``penn_treebank`` or ``moses``.
+            markers: What stands before and after each sentence.
+            label: ``None``: "untrained BiLSTM, " with its width.
+            max_length: Words of a sentence; ``None``: 128.
+            data_root: The data root.
+            cache: Folder of all caches.
+            precision: ``fp32`` or ``bf16`` (matrix products only).
+            progress: Show a bar when the vectors are read for the first time.
+
+        Raises:
+            UserError: If the vectors are missing or damaged, or an option is unknown.
+        """
+        self.vectors = bilstm.word_vectors(path, data_root, cache, progress)
+        self.tokenizer = WordTokenizer(self.vectors, path, split=tokenisation, markers=markers)
+        self.pooling = pooling_named("max") if pooling is None else pooling
+        self.hidden = hidden
+        self.label = label or f"untrained BiLSTM, 2 × {hidden:,}"
+        self.facts: list[Fact] = list(self.vectors.facts)
+        self.precision, self.max_length = precision, max_length or self.longest
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the vectors depend on: files by content, and settings; not where the files lie."""
+        return {
+            "encoder": "bilstm",
+            "version": [self.VERSION, BiLstmBackbone.VERSION],
+            "model": self._model_identity,
+            "words": self.tokenizer.identity,
+            "pooling": [self.pooling.name, self.pooling.VERSION],
+            "max_length": self.max_length,
+            "precision": self.precision,
+        }
+
+    @property
+    def _model_identity(self) -> Any:
+        return ["random", self.hidden, UNTRAINED_SEED]
+
+    @cached_property
+    def backbone(self) -> BiLstmBackbone:
+        """The network, on the accelerator if there is one."""
+        return self._load().eval().to(self.device)
+
+    def _load(self) -> BiLstmBackbone:
+        return bilstm.fresh(self.vectors, self.hidden, UNTRAINED_SEED)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def encode(self, sentences: Sequence[str]) -> Vectors:
+        """Embed sentences, equal ones once, and log how many words have no vector.
+
+        Args:
+            sentences: ``N`` texts; those longer than ``max_length`` words are cut.
+
+        Returns:
+            Vectors: ``[N, D]``, float32.
+        """
+        row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
+        if not row:
+            return np.empty((0, self.backbone.width), np.float32)
+        split = WordRows(self.tokenizer, self.max_length)
+        vectors = encode_padded(
+            split(list(row)), self.embed, pad_id=self.tokenizer.pad_token_id, device=self.device
+        )
+        _log.info(
+            "%s: %.1f %% of %s words have no vector; of %s sentences %s have none, %s were cut",
+            self.label,
+            100 * split.unknown / max(split.words, 1),
+            f"{split.words:,}",
+            f"{len(row):,}",
+            f"{split.empty:,}",
+            f"{split.truncated:,}",
+        )
+        return vectors[[row[text] for text in sentences]]
+
+    def embed(self, tokens: Tokens) -> Tensor:
+        """Run the network and pool.
+
+        Args:
+            tokens: ``N`` sentences.
+
+        Returns:
+            Tensor: ``[N, D]``, float32.
+        """
+        half = self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            states = self.backbone(tokens)
+        vectors: Tensor = self.pooling(states.float(), tokens.mask)
+        return vectors
+
+
+class TrainedBiLstmEncoder(BiLstmEncoder):
+    """The BiLSTM of a finished run, with the word vectors that it was trained with.
+
+    The model folder holds the network and the sha256 of the vectors' file, not the vectors: those
+    of InferSent take 2 GB.
+    """
+
+    def __init__(
+        self, folder: Path, pooling: nn.Module | None = None, *, label: str, **options: Any
+    ) -> None:
+        """Open the model and find its word vectors.
+
+        Args:
+            folder: The model folder of the run.
+            pooling: ``None``: as in training.
+            label: The name that a table prints.
+            **options: As of `BiLstmEncoder`; ``max_length=None`` takes that of the training.
+
+        Raises:
+            UserError: If the word vectors are missing or have changed.
+        """
+        trained, words = trained_with(folder), read_json(folder / DESCRIPTION)
+        options["max_length"] = options.get("max_length") or int(trained["max_length"])
+        super().__init__(
+            str(words["word_vectors"]),
+            pooling_named(name_of(trained["pooling"])) if pooling is None else pooling,
+            tokenisation=str(words["split"]),
+            markers=list(words["markers"]),
+            hidden=int(read_json(folder / bilstm.DESCRIPTION)["hidden"]),
+            label=label,
+            **options,
+        )
+        self.folder = folder
+        if self.vectors.sha256 != words["sha256"]:
+            raise UserError(
+                f"was trained with other word vectors than {words['word_vectors']} holds (sha256 "
+                f"{words['sha256'][:12]}…, found {self.vectors.sha256[:12]}…)",
+                where=folder,
+                mend="put that file back, or train again",
+            )
+
+    @property
+    def _model_identity(self) -> Any:
+        return sha256_of(self.folder / bilstm.WEIGHTS)
+
+    def _load(self) -> BiLstmBackbone:
+        return bilstm.load(self.folder, self.vectors)
 
 
 class InferSentEncoder(BiLstmEncoder):
@@ -32,13 +228,13 @@ class InferSentEncoder(BiLstmEncoder):
 
     # paper: version 1 let the zeros of padding take part in the maximum, so that a vector depended
     #   on whether its sentence was the longest of its batch
-    # here: with ``padding=v1`` a zero takes part for each sentence, as it did for all but a batch's
-    #   longest, so that no batch mate counts; ``masked`` lets none take part, as version 2
+    # here: with ``padding=v1`` a zero takes part for each sentence, as it did for all but the
+    #   longest of a batch, so that no batch mate counts; with ``masked`` none does, as in version 2
     # effect: tables 1, 2, 3, 5 and 7
 
     # paper: both versions split by NLTK's word_tokenize, which looks for ends of sentences first
     # here: one rule set of the Penn Treebank for the whole text, as for averaged word vectors
-    # effect: full stops inside of a text
+    # effect: full stops inside a text
     """
 
     VERSION: ClassVar[int] = 1
@@ -67,7 +263,7 @@ class InferSentEncoder(BiLstmEncoder):
             path: The file of weights, or its name in ``models_root``.
             word_vectors: The file that they were trained with, or its name in the data root.
             padding: A name from ``PADDINGS``.
-            sha256: What the weights must be; ``None``: whatever lies there, with a note.
+            sha256: What the weights must be; ``None``: anything, stated as a fact.
             tokenisation: ``penn_treebank`` or ``moses``.
             markers: What stands before and after each sentence.
             label: ``None``: the name of the file.
@@ -76,18 +272,47 @@ class InferSentEncoder(BiLstmEncoder):
             data_root: The data root.
             cache: Folder of all caches.
             precision: ``fp32`` or ``bf16``.
-            progress: Draw a bar when the vectors are read for the first time.
+            progress: Show a bar when the vectors are read for the first time.
+
+        Raises:
+            UserError: If a file is missing or not the expected one, or an option is unknown.
         """
-        self.file, self.padding = _found(path, padding, models_root), padding
-        digest = _checked(self.file, sha256)
-        options: dict[str, Any] = {"tokenisation": tokenisation, "markers": markers, "cache": cache}
-        options |= {"data_root": data_root, "max_length": max_length, "precision": precision}
-        super().__init__(word_vectors, label=label or self.file.stem, progress=progress, **options)
-        self.notes += [] if sha256 else [f"{self.file.name}: sha256 {digest}, compared with none"]
+        if padding not in PADDINGS:
+            raise UserError(
+                f"unknown; use {' or '.join(PADDINGS)}", where=f"encoder.padding={padding}"
+            )
+        self.padding = padding
+        name = Path(path).name
+        self.file = find(
+            path,
+            models_root,
+            folder=False,
+            mend=f"download {SOURCE}/{name} into the folder of models (SBERT_MODELS)",
+        )
+        digest = sha256_of(self.file)
+        if sha256 is not None and digest != sha256.lower():
+            raise UserError(
+                f"sha256 {digest}, expected {sha256}",
+                where=self.file,
+                mend=f"download {SOURCE}/{name} again, or use encoder.sha256=null",
+            )
+        super().__init__(
+            word_vectors,
+            tokenisation=tokenisation,
+            markers=markers,
+            label=label or self.file.stem,
+            max_length=max_length,
+            data_root=data_root,
+            cache=cache,
+            precision=precision,
+            progress=progress,
+        )
+        if sha256 is None:
+            self.facts.append(fact("unknown_file", file=self.file.name, sha256=digest))
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the vectors depend on: files by content and settings, not where they lie."""
+        """What the vectors depend on: files by content, and settings; not where the files lie."""
         return {**super().identity, "encoder": "infersent", "padding": self.padding}
 
     @property
@@ -95,7 +320,7 @@ class InferSentEncoder(BiLstmEncoder):
         return sha256_of(self.file)
 
     def _load(self) -> BiLstmBackbone:
-        weights = _weights(self.file)
+        weights = _published_weights(self.file)
         hidden = int(weights[_SHAPE].shape[-1])
         own = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
         return bilstm.fresh(self.vectors, hidden, seed=0).take(own, self.file)
@@ -113,42 +338,21 @@ class InferSentEncoder(BiLstmEncoder):
         return vectors.clamp(min=0) if self.padding == "v1" else vectors
 
 
-def _found(path: str, padding: str, models_root: str | Path | None) -> Path:
-    if padding not in PADDINGS:
-        raise UserError(f"encoder.padding={padding} is unknown: use {' or '.join(PADDINGS)}")
-    places = [Path(path).expanduser()]
-    if models_root is not None:
-        places += [Path(models_root) / path]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        name = Path(path).name
-        raise UserError(f"no file {path}, nor {places[-1]}: download {SOURCE}/{name} to it")
-    return file
-
-
-def _checked(file: Path, wanted: str | None) -> str:
-    found = sha256_of(file)
-    if wanted is not None and found != wanted.lower():
-        raise UserError(
-            f"{file}: sha256 {found}, expected {wanted}: download {SOURCE}/{file.name} again, or "
-            "give encoder.sha256=null"
-        )
-    return found
-
-
-def _weights(file: Path) -> dict[str, Tensor]:
+def _published_weights(file: Path) -> dict[str, Tensor]:
     """Read a state_dict; anything else that a pickle may hold is refused, not run."""
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as problem:  # a damaged file and a pickle of objects have kinds of their own
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as problem:  # a damaged file and a pickle of objects raise different kinds
         raise UserError(
-            f"{file}: no plain weights ({type(problem).__name__}), and other pickles are not read: "
-            f"download {SOURCE}/{file.name}, which holds nothing else"
+            f"no plain weights ({type(problem).__name__}), and other pickles are not read",
+            where=file,
+            mend=f"download {SOURCE}/{file.name}, which holds nothing else",
         ) from problem
-    if not isinstance(found, dict) or not isinstance(found.get(_SHAPE), Tensor):
-        there = ", ".join(list(map(str, found))[:3]) if isinstance(found, dict) else type(found)
+    if not isinstance(weights, dict) or not isinstance(weights.get(_SHAPE), Tensor):
+        there = ", ".join(list(map(str, weights))[:3]) if isinstance(weights, dict) else "no dict"
         raise UserError(
-            f"{file}: no weights of InferSent, expected {_SHAPE} among them (there: {there}): "
-            f"download {SOURCE}/{file.name}"
+            f"no weights of InferSent, expected {_SHAPE} among them (there: {there})",
+            where=file,
+            mend=f"download {SOURCE}/{file.name}",
         )
-    return {name: value.float() for name, value in found.items() if isinstance(value, Tensor)}
+    return {name: value.float() for name, value in weights.items() if isinstance(value, Tensor)}

@@ -14,6 +14,7 @@ from sbert_repro.encoders.onnx_graph import VERSION as GRAPH_VERSION
 from sbert_repro.encoders.onnx_graph import onnx_graph
 from sbert_repro.encoders.peer import PeerEncoder, library
 from sbert_repro.errors import UserError
+from sbert_repro.facts import fact
 
 INSTALL = "make setup EXTRAS=peers"
 
@@ -63,11 +64,7 @@ class OnnxRuntimeEncoder(PeerEncoder):
         for needed in ("onnx", "onnxscript"):
             library(needed, INSTALL)
         self.cache = Path(cache)
-        self.notes = [
-            f"encode of sentence-transformers {self.library.__version__} with its network in ONNX "
-            f"Runtime {self.runtime.__version__}, over a graph exported here by torch.onnx: the "
-            "library's own onnx backend needs optimum, which has no release for transformers 5"
-        ]
+        self.facts.append(fact("library", library="onnxruntime", version=self.runtime.__version__))
 
     @property
     def identity(self) -> dict[str, Any]:

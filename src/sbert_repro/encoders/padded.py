@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import load_tokenizer
-from sbert_repro.encoders.base import Vectors
-from sbert_repro.encoders.folder import pooling_named
+from sbert_repro.encoders.base import Vectors, pooling_named
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact
 
 ORDERS = ("given", "characters")
 
@@ -73,7 +73,7 @@ class PaddedEncoder:
         self.pooling = pooling_named("mean") if pooling is None else pooling
         self.order, self.batch_size, self.max_length = order, batch_size, max_length
         self.label = label or Path(path).name
-        self.notes: list[str] = []
+        self.facts: list[Fact] = []
 
     @property
     def identity(self) -> dict[str, Any]:

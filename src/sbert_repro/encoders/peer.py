@@ -16,8 +16,9 @@ import transformers
 
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.encoders.base import Vectors
-from sbert_repro.encoders.folder import describe
+from sbert_repro.encoders.transformer import describe
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact, fact
 
 
 class PeerEncoder:
@@ -59,7 +60,9 @@ class PeerEncoder:
         describe(self.folder)
         self.batch_size, self.precision = batch_size, precision
         self.label = label or Path(path).name
-        self.notes: list[str] = [f"sentence-transformers {self.library.__version__}"]
+        self.facts: list[Fact] = [
+            fact("library", library="sentence-transformers", version=self.library.__version__)
+        ]
 
     @property
     def identity(self) -> dict[str, Any]:

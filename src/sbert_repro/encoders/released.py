@@ -1,15 +1,13 @@
-"""A model that others released in sentence-transformers' layout, used as its folder says."""
+"""A model released by others in sentence-transformers' layout, used exactly as its folder says."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from sbert_repro.backbone.find_model import find_model
-from sbert_repro.encoders.folder import Described, describe
-from sbert_repro.encoders.transformer import TransformerEncoder
+from sbert_repro.encoders.transformer import TransformerEncoder, describe
 from sbert_repro.errors import UserError
 
 
@@ -25,11 +23,11 @@ def released(
     engine: str = "auto",
     progress: bool = False,
 ) -> TransformerEncoder:
-    """Load a released model; pooling, layer and length are those that its folder names.
+    """Load a released model with the pooling, layer and length that its folder names.
 
     Args:
         path: A folder or a Hub id; see `find_model`.
-        pooling: Refused, the folder has the only word on it.
+        pooling: Refused, because only the folder knows how its model was trained.
         label: ``None``: the last part of ``path``.
         revision: On the Hub.
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
@@ -39,31 +37,30 @@ def released(
         progress: Show a bar when the work is long.
 
     Returns:
-        TransformerEncoder: Equal to what sentence-transformers makes of the folder.
+        TransformerEncoder: Its vectors are those of sentence-transformers.
 
     Raises:
         UserError: If the folder does not say its pooling, or has parts that are not known here.
     """
     folder = find_model(path, None if models_root is None else Path(models_root), revision)
-    layer = _described(folder, path, pooling).layer or "last"
-    options: dict[str, Any] = {"precision": precision, "engine": engine, "progress": progress}
-    name = label or Path(path).name
-    return TransformerEncoder(
-        str(folder), label=name, layer=layer, max_length=max_length, **options
-    )
-
-
-def _described(folder: Path, path: str, pooling: nn.Module | None) -> Described:
-    """Read what a folder says about itself, which has to be all that is known of its pooling."""
-    said = describe(folder)
-    advice = f"use encoder=transformer encoder.path={path} pooling=mean, max or cls"
+    described = describe(folder)
+    other = f"use encoder=transformer encoder.path={path} pooling=mean, max or cls"
     if pooling is not None:
         raise UserError(
-            f"pooling={getattr(pooling, 'name', pooling)}: encoder=released takes the pooling that "
-            f"{folder} names; leave it out, or {advice}"
+            "encoder=released takes the pooling that the model's folder names",
+            where=f"pooling={getattr(pooling, 'name', pooling)}",
+            mend=f"leave it out, or {other}",
         )
-    if said.pooling is None:
+    if described.pooling is None:
         known = (folder / "modules.json").is_file()
         lacks = "names no Pooling module" if known else "has no modules.json"
-        raise UserError(f"{folder} {lacks}, so nothing says how it pools: {advice}")
-    return said
+        raise UserError(f"{lacks}, so nothing says how it pools", where=folder, mend=other)
+    return TransformerEncoder(
+        str(folder),
+        label=label or Path(path).name,
+        layer=described.layer or "last",
+        max_length=max_length,
+        precision=precision,
+        engine=engine,
+        progress=progress,
+    )

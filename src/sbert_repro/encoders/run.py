@@ -8,12 +8,11 @@ from typing import Any
 from torch import nn
 
 from sbert_repro.backbone.bilstm import is_bilstm
-from sbert_repro.encoders.bilstm import TrainedBiLstmEncoder
+from sbert_repro.encoders.base import reads_pairs, trained_with
 from sbert_repro.encoders.cross_encoder import CrossEncoder
-from sbert_repro.encoders.folder import reads_pairs, trained_with
+from sbert_repro.encoders.infersent import TrainedBiLstmEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
 
 Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
@@ -32,7 +31,7 @@ def from_run(
     data_root: str | None = None,
     cache: str = ".cache",
 ) -> Trained:
-    """Load the model of a run; its layer is that it was trained with.
+    """Load the model of a run, with the layer that it was trained with.
 
     Args:
         key: The run's key.
@@ -43,39 +42,39 @@ def from_run(
         precision: ``fp32`` or ``bf16``.
         engine: See `Engine`.
         progress: Show a bar when the work is long.
-        data_root: Where a BiLSTM's word vectors lie.
+        data_root: Where the word vectors of a BiLSTM lie.
         cache: Folder of all caches.
 
     Returns:
-        Trained: It carries the run's notes, such as partial training data.
+        Trained: The encoder, with the facts of the run, such as partial training data.
+
+    Raises:
+        UserError: If there is no such run, or a cross-encoder is to pool in another way.
     """
     record, folder = finished(key, runs)
-    options: dict[str, Any] = {"max_length": max_length, "precision": precision}
-    options |= {"label": label or f"run {key}", "progress": progress}
+    options: dict[str, Any] = {
+        "label": label or f"run {key}",
+        "max_length": max_length,
+        "precision": precision,
+        "progress": progress,
+    }
+    encoder: Trained
     if is_bilstm(folder):
-        options |= {"data_root": data_root, "cache": cache}
-    else:
-        options |= {"engine": engine}
-    encoder = _built(record, folder, pooling, options)
-    encoder.notes = sentences(record["facts"])
-    return encoder
-
-
-def _built(
-    record: dict[str, Any], folder: Path, pooling: nn.Module | None, options: dict[str, Any]
-) -> Trained:
-    if is_bilstm(folder):
-        return TrainedBiLstmEncoder(folder, pooling, **options)
-    if reads_pairs(trained_with(folder)):
+        encoder = TrainedBiLstmEncoder(folder, pooling, data_root=data_root, cache=cache, **options)
+    elif reads_pairs(trained_with(folder)):
         if pooling is not None:
             raise UserError(
-                f"pooling={getattr(pooling, 'name', pooling)}: run {folder.parent.name} is a "
-                "cross-encoder, which pools as it was trained, so it would change nothing; leave "
-                "it out"
+                f"run {key} is a cross-encoder, which pools as it was trained, so this would "
+                "change nothing",
+                where=f"pooling={getattr(pooling, 'name', pooling)}",
+                mend="leave it out",
             )
-        return CrossEncoder(str(folder), **options)
-    layer = record["settings"]["encoder"]["layer"]
-    return TransformerEncoder(str(folder), pooling, layer=layer, **options)
+        encoder = CrossEncoder(str(folder), engine=engine, **options)
+    else:
+        layer = record["settings"]["encoder"]["layer"]
+        encoder = TransformerEncoder(str(folder), pooling, layer=layer, engine=engine, **options)
+    encoder.facts = list(record["facts"])
+    return encoder
 
 
 def finished(key: str, runs: str) -> tuple[dict[str, Any], Path]:
@@ -95,9 +94,12 @@ def finished(key: str, runs: str) -> tuple[dict[str, Any], Path]:
     record, folder = ledger.get(key), ledger.folder(key) / "model"
     if record is None or record["kind"] != "train":
         what = "no finished run" if record is None else f"a record of kind {record['kind']}"
-        raise UserError(f"run {key}: {what} in {runs}; train.py prints the key of its run")
+        raise UserError(f"run {key}: {what}", where=runs, mend="train.py prints the key of its run")
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: the run's model is gone; remove {folder.parent} and train again"
+            f"the model of run {key} is gone",
+            where=folder,
+            mend=f"remove {folder.parent} and train again",
+            code="missing",
         )
     return record, folder

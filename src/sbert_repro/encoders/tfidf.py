@@ -10,32 +10,33 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact
 
 VERSION = 1
 """Raised when the same sentences would give other vectors."""
 
 
 class TfidfEncoder:
-    """Counts of a sentence's words, each weighted by how few training sentences hold it.
+    """Counts of a sentence's words, each weighted by how few training sentences contain it.
 
-    # paper: "tf-idf", no word on tokens, weights, or the sentences that the weights come from
-    # here: scikit-learn's defaults (lower case, words of two letters and more, smooth weights),
+    # paper: "tf-idf"; neither tokens nor weights nor the sentences they come from are named
+    # here: scikit-learn's defaults (lower case, words of at least two letters, smooth weights),
     #   fitted on the sentences of the training part of each fold or topic, never on the test part
     # effect: table 3, first row
     """
 
     def __init__(self, label: str = "tf-idf") -> None:
-        """Name it.
+        """Set the label.
 
         Args:
             label: The name that a table prints.
         """
         self.label = label
-        self.notes: list[str] = []
+        self.facts: list[Fact] = []
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the vectors depend on beside the sentences that it is fitted on."""
+        """What the vectors depend on besides the sentences that it is fitted on."""
         return {"kind": "tfidf", "version": VERSION}
 
     def fitted(self, sentences: Sequence[str]) -> FittedTfidf:
@@ -45,31 +46,30 @@ class TfidfEncoder:
             sentences: Training sentences; a repeated one counts once.
 
         Returns:
-            FittedTfidf: An encoder that knows them.
+            FittedTfidf: The fitted encoder.
 
         Raises:
-            UserError: If they hold no word of two letters.
+            UserError: If no sentence holds a word of at least two letters.
         """
         vectorizer = TfidfVectorizer(dtype=np.float32)
         try:
             vectorizer.fit(list(dict.fromkeys(sentences)))
         except ValueError as problem:
-            raise UserError(
-                f"{self.label} cannot be fitted on {len(sentences):,} sentences: {problem}"
-            ) from problem
+            found = f"{self.label} cannot be fitted on {len(sentences):,} sentences: {problem}"
+            raise UserError(found) from problem
         return FittedTfidf(self, vectorizer)
 
 
 class FittedTfidf:
-    """A `TfidfEncoder` that has seen its training sentences.
+    """A `TfidfEncoder` that was fitted on its training sentences.
 
     Args:
-        encoder: The encoder.
-        vectorizer: Its words and weights.
+        encoder: The encoder it comes from.
+        vectorizer: The words and their weights.
     """
 
     def __init__(self, encoder: TfidfEncoder, vectorizer: TfidfVectorizer) -> None:
-        self.label, self.notes = encoder.label, encoder.notes
+        self.label, self.facts = encoder.label, encoder.facts
         self._encoder, self._vectorizer = encoder, vectorizer
 
     @property
@@ -82,10 +82,10 @@ class FittedTfidf:
         }
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
-        """Weigh the words of sentences.
+        """Embed sentences.
 
         Args:
-            sentences: ``N`` texts; words that were not in training do not count.
+            sentences: ``N`` texts; words unknown from training do not count.
 
         Returns:
             Vectors: ``[N, words]``, of length 1; zero where no word is known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,26 +17,25 @@ from sbert_repro.backbone.find_model import find_model, model_sha256, weights_fa
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.data.batches import Prefetched
 from sbert_repro.data.tokens import WordPieces
-from sbert_repro.encoders.base import Vectors
-from sbert_repro.encoders.folder import check_layer, describe, pooling_named
-from sbert_repro.facts import sentences
+from sbert_repro.encoders.base import Vectors, pooling_named, read_json, reads_pairs, trained_with
+from sbert_repro.errors import UserError
 from sbert_repro.inference.engine import Advance, Engine, bar
 
 MAX_LENGTH = 128
-"""Word pieces of a sentence where nothing says otherwise, [CLS] and [SEP] not counted."""
+"""Word pieces of a sentence, [CLS] and [SEP] not counted, where nothing says otherwise."""
 BLOCK = 8192
 """Sentences whose word pieces are held at once: enough to find many of equal length."""
 
 
 class TransformerEncoder:
-    """Sentence vectors of a transformer folder, trained here, by others or not at all.
+    """Sentence vectors of a transformer folder: trained here, trained by others, or not trained.
 
     Nothing heavy is read until the first sentence comes, so asking for `identity` is cheap.
 
     Attributes:
         VERSION: Raised when the same model would give other vectors.
         label: The name that a table prints.
-        notes: What a reader must know about the model.
+        facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
@@ -54,35 +54,43 @@ class TransformerEncoder:
         engine: str = "auto",
         progress: bool = False,
     ) -> None:
-        """Find the model; a folder that is none is refused here.
+        """Find the model; a folder that holds none is refused here.
 
         Args:
             path: A folder or a Hub id; see `find_model`.
             pooling: ``(states, mask) -> [N, D]``; ``None``: what the folder says, else MEAN.
             label: ``None``: the last part of ``path``.
             revision: On the Hub.
-            layer: Which layer's states are pooled; a name from `LAYERS`.
+            layer: The layer whose states are pooled; a name from `LAYERS`.
             max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.
             models_root: Folder of models.
             precision: ``fp32`` or ``bf16``.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
+
+        Raises:
+            UserError: If there is no such model, or it was trained on another layer.
         """
         self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
         weights_folder(self.folder)
-        said = describe(self.folder)
-        check_layer(self.folder, said.layer, layer)
-        self.pooling = pooling_named(said.pooling or "mean") if pooling is None else pooling
+        described = describe(self.folder)
+        if described.layer not in (None, layer):
+            raise UserError(
+                f"{self.folder.name} was trained on another layer",
+                where=f"encoder.layer={layer}",
+                mend=f"use encoder.layer={described.layer}",
+            )
+        self.pooling = pooling_named(described.pooling or "mean") if pooling is None else pooling
         self.label = label or Path(path).name
-        self.notes = sentences(weights_facts(path, revision, self.folder))
+        self.facts = weights_facts(path, revision, self.folder)
         self.layer, self.precision, self.progress = layer, precision, progress
-        self.normalize = said.normalize
-        self.max_length = max_length or said.max_length or MAX_LENGTH
+        self.normalize = described.normalize
+        self.max_length = max_length or described.max_length or MAX_LENGTH
         self._engine = Engine(engine, self.folder, self.pooling, layer=layer, precision=precision)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the vectors depend on: files by content and settings, not where they lie."""
+        """What the vectors depend on: files by content, and settings; not where the files lie."""
         return {
             "encoder": "transformer",
             "version": [self.VERSION, TransformerBackbone.VERSION],
@@ -114,7 +122,8 @@ class TransformerEncoder:
         """Embed sentences, equal ones once.
 
         Args:
-            sentences: ``N`` texts; what is longer than ``max_length`` is cut; the log counts it.
+            sentences: ``N`` texts; those longer than ``max_length`` are cut, and the log counts
+                them.
 
         Returns:
             Vectors: ``[N, D]``, float32.
@@ -123,12 +132,12 @@ class TransformerEncoder:
         if not row:
             return np.empty((0, self._engine.width), np.float32)
         texts = list(row)
-        blocks = [texts[at : at + BLOCK] for at in range(0, len(texts), BLOCK)]
+        starts = range(0, len(texts), BLOCK)
         vectors = np.empty((len(texts), self._engine.width), np.float32)
         with bar(len(texts), progress=self.progress) as advance:
-            found = self.encode_blocks(blocks, advance)
-            for at, of_block in zip(range(0, len(texts), BLOCK), found, strict=True):
-                vectors[at : at + BLOCK] = of_block
+            blocks = self.encode_blocks([texts[at : at + BLOCK] for at in starts], advance)
+            for at, block in zip(starts, blocks, strict=True):
+                vectors[at : at + BLOCK] = block
         if len(row) == len(sentences):
             return vectors  # most lists hold no sentence twice: no second copy
         return vectors[[row[text] for text in sentences]]
@@ -136,33 +145,30 @@ class TransformerEncoder:
     def encode_blocks(
         self, blocks: Iterable[Sequence[str]], advance: Advance = lambda done: None
     ) -> Iterator[Vectors]:
-        """Embed one block of sentences after the other; the next is split ahead of the model.
+        """Embed one block of sentences after the other; the next one is split in the meantime.
 
-        Within a block nothing runs ahead. On a CPU it is worth nothing: splitting 512 sentences of
-        STSb takes 1 % of MiniLM's time (fp32; bf16: 1.5 %), by the cores that the model needs, and
-        a part of a block has fewer sentences of equal length.
+        Within a block nothing runs ahead. On a CPU that would gain nothing: splitting 512 sentences
+        of STSb takes 1 % of MiniLM's time (fp32; 1.5 % in bf16) on the cores that the model needs,
+        and part of a block has fewer sentences of equal length.
 
         Args:
-            blocks: Each some ``n`` texts, at least one; read in a thread.
+            blocks: Blocks of ``n`` texts, at least one each; read in a thread.
             advance: Told how many distinct sentences are done.
 
         Yields:
             Vectors: ``[n, D]`` of each block.
         """
-        cut_to, total = self._word_pieces.copy(), 0
+        split, total = self._word_pieces.copy(), 0
 
-        def split(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
+        def pieces_of(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
             row = {text: number for number, text in enumerate(dict.fromkeys(block))}
-            return [row[text] for text in block], cut_to(list(row))
+            return [row[text] for text in block], split(list(row))
 
-        for rows, pieces in Prefetched(map(split, blocks)):
+        for rows, pieces in Prefetched(map(pieces_of, blocks)):
             total += len(rows)
-            yield self._embed_pieces(pieces, advance)[rows]
-        cut_to.log_truncated(total)
-
-    def _embed_pieces(self, pieces: list[NDArray[np.int32]], advance: Advance) -> Vectors:
-        pad_id = self.tokenizer.pad_token_id
-        return self._engine.encode(pieces, self.pool, pad_id=pad_id, advance=advance)
+            pad_id = self.tokenizer.pad_token_id
+            yield self._engine.encode(pieces, self.pool, pad_id=pad_id, advance=advance)[rows]
+        split.log_truncated(total)
 
     def pieces(self, sentences: Sequence[str]) -> list[NDArray[np.int32]]:
         """Split sentences into word pieces, [CLS] and [SEP] included.
@@ -173,15 +179,15 @@ class TransformerEncoder:
         Returns:
             list[NDArray[np.int32]]: ``N`` arrays of ids.
         """
-        cut_to = self._word_pieces.copy()
-        found = cut_to(sentences)
-        cut_to.log_truncated(len(sentences))
-        return found
+        split = self._word_pieces.copy()
+        pieces = split(sentences)
+        split.log_truncated(len(sentences))
+        return pieces
 
     @cached_property
     def _word_pieces(self) -> WordPieces:
-        specials = int(self.tokenizer.num_special_tokens_to_add())
-        return WordPieces(self.tokenizer, min(self.max_length, self._engine.positions - specials))
+        positions = self._engine.positions - self.tokenizer.num_special_tokens_to_add()
+        return WordPieces(self.tokenizer, min(self.max_length, int(positions)))
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool, and scale to length 1 where the folder says so.
@@ -195,3 +201,130 @@ class TransformerEncoder:
         """
         vectors: Tensor = self.pooling(states.float(), mask)
         return nn.functional.normalize(vectors, dim=1) if self.normalize else vectors
+
+
+_SPECIALS = 2
+_NO_LIMIT = 100_000
+"""Tokenizers without a limit write an absurdly large number."""
+_OLD_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_LIBRARY = "sentence_transformers."
+_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a folder in sentence-transformers' layout says; a plain transformers folder is silent.
+
+    Attributes:
+        pooling: ``mean``, ``max``, ``cls`` or any other name; ``None`` if it does not say.
+        max_length: Word pieces of a sentence, [CLS] and [SEP] not counted, or ``None``.
+        normalize: Whether vectors are scaled to length 1 (the cosine does not notice).
+        layer: The layer whose states a training of ours used, or ``None``.
+    """
+
+    pooling: str | None = None
+    max_length: int | None = None
+    normalize: bool = False
+    layer: str | None = None
+
+
+def describe(folder: Path) -> Described:
+    """Read ``modules.json`` and the files it names, in the old and the new spelling of their keys.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        Described: What they say.
+
+    Raises:
+        UserError: If a file is damaged, the model has a module that is not known here, it changes
+            texts before they are split, or it is a cross-encoder.
+    """
+    trained = trained_with(folder)
+    if reads_pairs(trained):
+        raise UserError(
+            "a cross-encoder, which scores pairs and has no sentence vectors",
+            where=folder,
+            mend="use encoder=cross_encoder",
+        )
+    if not (folder / "modules.json").is_file():
+        return Described()
+    modules = _modules(folder)
+    transformer = modules.get("Transformer", folder)
+    _refuse_changed_texts(folder, transformer)
+    return Described(
+        pooling=_pooling(modules["Pooling"] / "config.json") if "Pooling" in modules else None,
+        max_length=_max_length(transformer),
+        normalize="Normalize" in modules,
+        layer=trained.get("layer"),
+    )
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    """Return the folder of each module by its name; refuse modules that are not known here."""
+    path = folder / "modules.json"
+    modules = {}
+    for module in read_json(path):
+        kind = str(module.get("type", ""))
+        name = kind.rpartition(".")[2]
+        # The library would import such a module from the folder: code of others.
+        if not kind.startswith(_LIBRARY):
+            raise UserError(
+                f"module {kind} is code in the folder, expected {_LIBRARY[:-1]}'s own modules",
+                where=path,
+                mend="use another model",
+            )
+        if name not in _MODULES:
+            raise UserError(
+                f"module {name} is not known, and leaving it out would change every vector; known "
+                f"are {', '.join(_MODULES)}",
+                where=path,
+            )
+        modules[name] = folder / str(module.get("path", ""))
+    return modules
+
+
+def _pooling(path: Path) -> str:
+    config = read_json(path)
+    modes = config.get("pooling_mode")
+    if modes is None:
+        modes = [mode for key, mode in _OLD_KEYS.items() if config.get(key)]
+    return modes if isinstance(modes, str) else "+".join(modes) or "mean"
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _refuse_changed_texts(folder: Path, transformer: Path) -> None:
+    """Refuse what sentence-transformers does to a text before the tokenizer sees it."""
+    path = folder / "config_sentence_transformers.json"
+    if name := _optional(path).get("default_prompt_name"):
+        found = f"the prompt {name!r} stands before each text, which is not supported here"
+        raise UserError(found, where=path, mend="use another model")
+    path = transformer / "sentence_bert_config.json"
+    lowers = _optional(path).get("do_lower_case")
+    # Uncased BERT's own tokenizer does it anyway.
+    if lowers and not _optional(transformer / "tokenizer_config.json").get("do_lower_case"):
+        found = "do_lower_case is not supported here for a tokenizer that keeps upper case"
+        raise UserError(found, where=path, mend="use another model")
+
+
+def _max_length(transformer: Path) -> int | None:
+    """Return the limit, which stands in one of two files, depending on who wrote the folder."""
+    for name, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        limit = _optional(transformer / name).get(key)
+        if limit is not None and limit < _NO_LIMIT:
+            return int(limit) - _SPECIALS
+    return None

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sbert_repro.encoders.base import Vectors
+from sbert_repro.encoders.base import Vectors, find
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact
 from sbert_repro.inference.engine import bar, plan_padded
 from sbert_repro.storage import folder_sha256, sha256_of
 
@@ -25,12 +26,13 @@ INSTALL = "make setup EXTRAS=use"
 SIGNATURES = ("default", "serving_default")
 """Of modules for TensorFlow 1 and of models for TensorFlow 2; both map strings to vectors."""
 BUDGET = 8192
-"""Characters in a batch, the longest text's counted for each; a longer text stands alone."""
+"""Characters in a batch, all texts counted as long as the longest; a longer text stands alone."""
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+_UNPACK = f"unpack {SOURCE}?tf-hub-format=compressed"
 
 
 class UseEncoder:
-    """Sentence vectors of a SavedModel that takes strings, as TensorFlow Hub gives them.
+    """Sentence vectors of a SavedModel that takes strings, as TensorFlow Hub provides them.
 
     TensorFlow is imported when the first sentence comes; nothing else of the project needs it.
 
@@ -41,7 +43,7 @@ class UseEncoder:
     Attributes:
         VERSION: Raised when the same model would give other vectors.
         label: The name that a table prints.
-        notes: What a reader must know about the model.
+        facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
@@ -54,7 +56,7 @@ class UseEncoder:
         models_root: str | Path | None = None,
         progress: bool = False,
     ) -> None:
-        """Find the model; a folder that is none is refused here, without TensorFlow.
+        """Find the model; a folder that holds none is refused here, without TensorFlow.
 
         Args:
             path: A folder, its name in ``models_root``, or an address on TensorFlow Hub
@@ -66,12 +68,20 @@ class UseEncoder:
         Raises:
             UserError: If there is no SavedModel, or TensorFlow is not installed.
         """
-        self.folder = _found(path, None if models_root is None else Path(models_root))
-        if importlib.util.find_spec("tensorflow") is None:
-            raise UserError(f"{self.folder} needs TensorFlow, which is not installed: {INSTALL}")
         self.label = label or Path(path).name
-        self.notes: list[str] = []
+        self.facts: list[Fact] = []
         self.progress = progress
+        if path.startswith(("https://", "http://")):
+            self.folder = _download(path)
+        else:
+            mend = f"{_UNPACK} into the folder of models (SBERT_MODELS); {INSTALL}"
+            self.folder = find(path, models_root, folder=True, mend=mend)
+        if not any((self.folder / name).is_file() for name in _GRAPHS):
+            found = "no SavedModel, expected saved_model.pb and variables/"
+            raise UserError(found, where=self.folder, mend=f"{_UNPACK} there")
+        if importlib.util.find_spec("tensorflow") is None:
+            found = f"{self.label} needs TensorFlow, which is not installed"
+            raise UserError(found, mend=INSTALL, code="missing")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -82,22 +92,21 @@ class UseEncoder:
 
     @cached_property
     def model(self) -> Callable[[list[bytes]], Vectors]:
-        """What gives vectors ``[n, D]`` of ``n`` texts in UTF-8."""
+        """The function from ``n`` texts in UTF-8 to their vectors ``[n, D]``."""
         tensorflow = _tensorflow()
-        loaded = _loaded(tensorflow, self.folder)
-        function = _function(loaded, self.folder)
+        function = _function(_load(tensorflow, self.folder), self.folder)
 
         def run(texts: list[bytes]) -> Vectors:
-            found = function(tensorflow.constant(texts, tensorflow.string, [len(texts)]))
-            return np.asarray(found, np.float32)
+            vectors = function(tensorflow.constant(texts, tensorflow.string, [len(texts)]))
+            return np.asarray(vectors, np.float32)
 
-        # A graph may take strings and give something else, or take something else.
+        # A graph may take strings and return something else, or take something else.
         try:
             shape = run([b"one", b"two"]).shape
         except Exception as problem:  # TensorFlow has a kind of its own for each way to fail
-            raise _refused(self.folder, f"fails on two strings ({_short(problem)})") from problem
+            raise _unusable(self.folder, f"fails on two strings ({_short(problem)})") from problem
         if len(shape) != 2 or shape[0] != 2:  # noqa: PLR2004
-            raise _refused(self.folder, f"gives {list(shape)} for two strings")
+            raise _unusable(self.folder, f"gives {list(shape)} for two strings")
         return run
 
     @cached_property
@@ -106,7 +115,7 @@ class UseEncoder:
         return int(self.model([b""]).shape[1])
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
-        """Embed sentences, equal ones once; the model splits them into words itself.
+        """Embed sentences, equal ones once; the model itself splits them into words.
 
         Args:
             sentences: ``N`` texts.
@@ -126,39 +135,21 @@ class UseEncoder:
         return vectors[[row[text] for text in sentences]]
 
 
-def _found(path: str, models_root: Path | None) -> Path:
-    if path.startswith(("https://", "http://")):
-        return _from_hub(path)
-    places = [Path(path).expanduser()]
-    if models_root is not None:
-        places += [models_root / path, models_root / Path(path).name]
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is None:
-        raise UserError(
-            f"no folder {path}, nor {places[-1]}: unpack {SOURCE}?tf-hub-format=compressed there, "
-            f"and install TensorFlow with {INSTALL}"
-        )
-    if not any((folder / name).is_file() for name in _GRAPHS):
-        raise UserError(
-            f"{folder}: no SavedModel, expected saved_model.pb and variables/; unpack "
-            f"{SOURCE}?tf-hub-format=compressed there"
-        )
-    return folder
-
-
-def _from_hub(address: str) -> Path:
+def _download(address: str) -> Path:
     """Download through TensorFlow Hub's own client, which keeps a cache."""
+    where = f"encoder.path={address}"
     if importlib.util.find_spec("tensorflow_hub") is None:
         raise UserError(
-            f"encoder.path={address}: an address needs the package tensorflow_hub; unpack "
-            f"{address}?tf-hub-format=compressed into a folder and give that instead"
+            "an address needs the package tensorflow_hub, which is not installed",
+            where=where,
+            mend=f"unpack {address}?tf-hub-format=compressed into a folder and use that instead",
+            code="missing",
         )
     try:
         return Path(importlib.import_module("tensorflow_hub").resolve(address))
     except Exception as problem:  # network, address and archive each have their own kinds
-        raise UserError(
-            f"encoder.path={address}: not from TensorFlow Hub ({_short(problem)}); give a folder"
-        ) from problem
+        found = f"not to be had from TensorFlow Hub ({_short(problem)})"
+        raise UserError(found, where=where, mend="use a folder", code="missing") from problem
 
 
 def _tensorflow() -> Any:
@@ -166,15 +157,15 @@ def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    found = importlib.import_module("tensorflow")
-    # When logging is configured anew, its handler closes the stream that was stderr at its import.
+    module = importlib.import_module("tensorflow")
+    # Its handler would close the stream that was stderr at import, once logging is set up anew.
     handler = importlib.import_module("absl.logging").get_absl_handler()
     handler.python_handler.stream = sys.__stderr__
-    return found
+    return module
 
 
-def _loaded(tensorflow: Any, folder: Path) -> Any:
-    """Load a SavedModel; one for TensorFlow 1 may hold a graph for training beside its own."""
+def _load(tensorflow: Any, folder: Path) -> Any:
+    """Load a SavedModel; one for TensorFlow 1 may hold a graph for training besides its own."""
     try:
         try:
             return tensorflow.saved_model.load(str(folder))
@@ -184,8 +175,9 @@ def _loaded(tensorflow: Any, folder: Path) -> Any:
             return tensorflow.saved_model.load(str(folder), tags=[])
     except Exception as problem:  # a damaged graph and missing variables raise different kinds
         raise UserError(
-            f"{folder}: not loadable by TensorFlow {tensorflow.__version__} ({_short(problem)}); "
-            f"unpack {SOURCE}?tf-hub-format=compressed there again"
+            f"not loadable by TensorFlow {tensorflow.__version__} ({_short(problem)})",
+            where=folder,
+            mend=f"{_UNPACK} there again",
         ) from problem
 
 
@@ -198,22 +190,21 @@ def _function(loaded: Any, folder: Path) -> Callable[[Any], Any]:
             called: Callable[[Any], Any] = loaded
             return called
         there = ", ".join(signatures) or "none"
-        raise _refused(folder, f"has no signature {' or '.join(SIGNATURES)} (there: {there})")
+        raise _unusable(folder, f"has no signature {' or '.join(SIGNATURES)} (there: {there})")
     signature = signatures[name]
     inputs = list(signature.structured_input_signature[1].items())
     outputs = list(signature.structured_outputs)
     if len(inputs) != 1 or inputs[0][1].dtype.name != "string":
         takes = ", ".join(f"{key}: {spec.dtype.name}" for key, spec in inputs) or "nothing"
-        raise _refused(folder, f"takes {takes} in signature {name}")
-    # A module names its one output "default"; beside it others may stand.
+        raise _unusable(folder, f"takes {takes} in signature {name}")
+    # A module names its one output "default"; others may stand beside it.
     output = "default" if "default" in outputs else outputs[0]
     return lambda texts: signature(**{inputs[0][0]: texts})[output]
 
 
-def _refused(folder: Path, what: str) -> UserError:
-    return UserError(
-        f"{folder}: this SavedModel {what}; expected strings [n] to vectors [n, D], as {SOURCE}"
-    )
+def _unusable(folder: Path, what: str) -> UserError:
+    expected = f"expected strings [n] to vectors [n, D], as {SOURCE}"
+    return UserError(f"this SavedModel {what}; {expected}", where=folder)
 
 
 def _short(problem: Exception, limit: int = 200) -> str:

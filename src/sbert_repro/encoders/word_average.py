@@ -14,21 +14,21 @@ from sbert_repro.data.word_vectors import FOLDER, find, load
 from sbert_repro.data.words import TOKENISATIONS
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
 
 VERSION = 1
 """Raised when the same options would give other vectors."""
 
-_AT_ONCE = 2048
+_BLOCK = 2048
+"""Sentences that are averaged together."""
 _log = logging.getLogger(__name__)
 
 
 class WordAverageEncoder:
     """The mean of the vectors of a sentence's words; a sentence without any gives a zero vector.
 
-    # paper: "average GloVe embeddings", neither file nor tokenisation is named
-    # here: glove.6B.300d without stop words (``authors``), which is what the authors' own averaging
-    #   model does; ``senteval`` keeps every token
+    # paper: "average GloVe embeddings", naming neither the file nor the tokenisation
+    # here: glove.6B.300d without stop words (``authors``), as in the authors' own averaging
+    #   model; ``senteval`` keeps every token
     # effect: tables 1, 2, 3 and 5
     """
 
@@ -56,19 +56,18 @@ class WordAverageEncoder:
         """
         if tokenisation not in TOKENISATIONS:
             raise UserError(
-                f"encoder.tokenisation={tokenisation}: there is no such tokenisation; there are: "
-                f"{', '.join(TOKENISATIONS)}"
+                f"there is no such tokenisation; there are: {', '.join(TOKENISATIONS)}",
+                where=f"encoder.tokenisation={tokenisation}",
             )
-        folders = [] if data_root is None else [Path(data_root) / FOLDER]
-        place = find(path, folders)
+        place = find(path, [] if data_root is None else [Path(data_root) / FOLDER])
         self.vectors = load(place, Path(cache), progress=progress)
         self.tokenisation = tokenisation
         self.label = label or f"Avg. {place.name}"
-        self.notes = sentences(self.vectors.facts)
+        self.facts = self.vectors.facts
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the vectors depend on: the file's text, how sentences are split, this code."""
+        """What the vectors depend on: the file's content and how sentences are split."""
         return {
             "kind": "word_average",
             "version": VERSION,
@@ -77,7 +76,7 @@ class WordAverageEncoder:
         }
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
-        """Average, and log how many words have no vector.
+        """Average the vectors of each sentence's words, and log how many words have none.
 
         Args:
             sentences: ``N`` texts.
@@ -87,12 +86,12 @@ class WordAverageEncoder:
         """
         vectors = np.zeros((len(sentences), self.vectors.values.shape[1]), np.float32)
         words = unknown = 0
-        for start in range(0, len(sentences), _AT_ONCE):
-            rows = [self._rows(sentence) for sentence in sentences[start : start + _AT_ONCE]]
-            found = [[row for row in of_one if row is not None] for of_one in rows]
+        for start in range(0, len(sentences), _BLOCK):
+            rows = [self._rows(sentence) for sentence in sentences[start : start + _BLOCK]]
+            known = [[row for row in sentence if row is not None] for sentence in rows]
             words += sum(map(len, rows))
-            unknown += sum(map(len, rows)) - sum(map(len, found))
-            _average(self.vectors.values, found, vectors[start : start + _AT_ONCE])
+            unknown += sum(map(len, rows)) - sum(map(len, known))
+            _average(self.vectors.values, known, vectors[start : start + _BLOCK])
         _log.info(
             "%s: %.1f %% of %s words have no vector, %s of %s sentences have none at all",
             self.label,
@@ -110,8 +109,8 @@ class WordAverageEncoder:
 
 
 def _average(values: Vectors, rows: list[list[int]], out: Vectors) -> None:
-    """Write the mean of each list of rows of ``values [V, D]`` to ``out [n, D]``, none for none."""
-    lengths = np.array([len(of_one) for of_one in rows])
+    """Write the mean of each list of rows of ``values [V, D]`` to ``out [n, D]``."""
+    lengths = np.array([len(sentence) for sentence in rows])
     some = np.flatnonzero(lengths)
     if len(some):
         gathered = values[np.fromiter(chain.from_iterable(rows), np.int64)]

@@ -1,6 +1,6 @@
 """Argument facet similarity: two ways to cut one data set, averaged over the parts (section 4.3).
 
-Of a model that is not trained on the pairs, every pair could be a test pair; it is scored part by
+For a model that is not trained on the pairs, every pair could be a test pair; it is scored part by
 part nevertheless, so that each number of Table 3 is an average over the same parts.
 """
 
@@ -19,8 +19,8 @@ from sbert_repro.data.schema import FOLDS, WHOLE, dataset, fold_of, spelled
 from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
 from sbert_repro.evaluation.sts import percent
 from sbert_repro.evaluation.tasks import Task
-from sbert_repro.evaluation.vectors import encode_sets
-from sbert_repro.facts import sentences
+from sbert_repro.evaluation.vectors import encode_sets, rows_of
+from sbert_repro.facts import Fact
 from sbert_repro.similarity import cosine, pearson, spearman
 
 VERSION = 1
@@ -40,7 +40,7 @@ class Arguments:
         second: Second argument ``[N]``.
         gold: Gold scores ``[N]``.
         topics: Topic of each pair ``[N]``.
-        notes: What a reader of the score must know.
+        facts: What a reader of the score must know.
         sha256: Of the file.
     """
 
@@ -49,11 +49,11 @@ class Arguments:
     second: list[str]
     gold: Floats
     topics: NDArray[Any]
-    notes: list[str]
+    facts: list[Fact]
     sha256: str
 
     def parts(self) -> dict[str, dict[str, Rows]]:
-        """Give the test rows of each part of both protocols.
+        """Return the test rows of each part of both protocols.
 
         Returns:
             dict[str, dict[str, Rows]]: ``folds`` and ``topics`` → part → row numbers.
@@ -80,7 +80,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Argumen
         allow_partial: Accept fewer pairs than the data set has.
 
     Returns:
-        Arguments: They.
+        Arguments: All pairs.
 
     Raises:
         UserError: If the file is missing, damaged or not what the data set's record says.
@@ -89,9 +89,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Argumen
     split = read(record, data_root, WHOLE, allow_partial=allow_partial)
     assert split.target is not None and split.subset is not None
     first, second = (list(split.texts[name]) for name in record.text_columns)
-    return Arguments(
-        task, first, second, split.target, split.subset, sentences(split.facts), split.sha256
-    )
+    return Arguments(task, first, second, split.target, split.subset, split.facts, split.sha256)
 
 
 def score(
@@ -99,12 +97,12 @@ def score(
 ) -> dict[str, Any]:
     """Score a model that was not trained on the pairs.
 
-    # paper: tf-idf, GloVe and InferSent stand above both protocols, no word on which averages
-    # here: the mean over the ten folds is the score, the mean over the topics stands beside it
+    # paper: tf-idf, GloVe and InferSent stand above both protocols; the average is not specified
+    # here: the mean over the ten folds is the score; the mean over the topics stands beside it
     # effect: table 3, first three rows
 
     Args:
-        encoder: A model; one that has to be fitted sees the training sentences of each part.
+        encoder: A model; if it has to be fitted, then on the training sentences of each part.
         data: The pairs.
         cache: Where sentence vectors are kept, or ``None``.
 
@@ -131,18 +129,16 @@ def score(
 def _similarities(
     encoder: SentenceEncoder | PairScorer, data: Arguments, cache: Path | None
 ) -> Floats:
-    """What a model says of every pair ``[N]``."""
+    """Return a model's similarity of every pair ``[N]``."""
     if isinstance(encoder, PairScorer):
         return encoder.score(list(zip(data.first, data.second, strict=True)))
     sentences = list(dict.fromkeys([*data.first, *data.second]))
     vectors = encode_sets(encoder, {data.task.name: sentences}, cache)[data.task.name]
-    row = {text: number for number, text in enumerate(sentences)}
-    u, v = (vectors[[row[text] for text in side]] for side in (data.first, data.second))
-    return cosine(u, v)
+    return cosine(*rows_of(vectors, sentences, data.first, data.second))
 
 
 def _fitted(encoder: FittedEncoder, data: Arguments, tested: Rows) -> Floats:
-    """What an encoder says of the pairs of a part after it was fitted on all others."""
+    """Return the similarities of the tested pairs by an encoder fitted on all others."""
     trained = np.setdiff1d(np.arange(len(data.gold)), tested)
     fitted = encoder.fitted([text for side in _sides(data, trained) for text in side])
     u, v = (fitted.encode(side) for side in _sides(data, tested))

@@ -18,6 +18,7 @@ from sbert_repro.data.lines import Lines, look_through
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
+from sbert_repro.facts import sentences
 from sbert_repro.inference.engine import bar
 from sbert_repro.inference.stream import Finish, Written, as_npy, write_vectors
 from sbert_repro.storage import replacing
@@ -76,7 +77,7 @@ def run(config: DictConfig) -> Encoded:
             overwrite=config.overwrite,
             advance=advance,
         )
-    return Encoded(written, time.monotonic() - started, list(encoder.notes))
+    return Encoded(written, time.monotonic() - started, sentences(encoder.facts))
 
 
 def _embedded(

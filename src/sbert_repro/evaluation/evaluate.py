@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import sts
-from sbert_repro.evaluation.tasks import Pairs, TaskData, load, resolve
-from sbert_repro.evaluation.vectors import encode_sets
+from sbert_repro.evaluation.tasks import GROUPS, Pairs, TaskData, load, resolve
+from sbert_repro.evaluation.vectors import encode_sets, rows_of
+from sbert_repro.facts import fact, sentences
 from sbert_repro.similarity import paired
 
 Model = SentenceEncoder | PairScorer | FittedEncoder
@@ -35,74 +39,144 @@ def evaluate(
         encoder: A sentence encoder or a pair scorer.
         tasks: Names as in `resolve`: ``"sts"``, ``"stsb,sickr"``, ``["stsb_dev"]``, ``"all"``.
         data_root: Where the data sets lie.
-        allow_partial: Accept incomplete data sets; their scores carry ``notes``.
+        allow_partial: Accept incomplete data sets; the facts then tell.
         cache: Where sentence vectors are kept between runs, or ``None``.
         **options: As in `load`: ``classifier``.
 
     Returns:
-        dict[str, Any]: Task → scores × 100 (`sts.score`, or what the task's measure gives), and
-        ``_meta``: the encoder's ``label``, ``identity`` and ``notes``.
+        dict[str, Any]: Task → scores × 100 with their ``facts`` (`score_tasks`), and ``_meta``: the
+        encoder's ``label``, identity (``encoder``) and ``facts``.
 
     Raises:
         UserError: If a task does not exist or its data are missing, damaged or incomplete.
     """
     chosen = resolve(tasks, data_root)
-    pairs = [load(t, data_root, allow_partial=allow_partial, **options) for t in chosen]
-    meta = {"label": encoder.label, "encoder": dict(encoder.identity), "notes": encoder.notes}
-    return {**score_tasks(encoder, pairs, cache), "_meta": meta}
+    data = [load(task, data_root, allow_partial=allow_partial, **options) for task in chosen]
+    meta = {
+        "label": encoder.label,
+        "encoder": dict(encoder.identity),
+        "facts": list(encoder.facts),
+    }
+    return {**score_tasks(encoder, data, cache), "_meta": meta}
 
 
-def score_tasks(encoder: Model, read: Sequence[TaskData], cache: Path | None) -> dict[str, Any]:
+def score_tasks(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> dict[str, Any]:
     """Score an encoder on what has been read; each distinct text of pairs is embedded once.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        read: What `load` gave for each task.
+        data: What `load` returned for each task.
         cache: Where sentence vectors are kept, or ``None``.
 
     Returns:
-        dict[str, Any]: Task → scores; with ``notes`` where the data have some.
+        dict[str, Any]: Task → scores × 100 (`sts.score`, or those of the task's measure) and
+        ``facts``, what a reader of them must know.
+
+    Raises:
+        UserError: If a task cannot be scored with this kind of model.
     """
-    predicted = _predict(encoder, [one for one in read if isinstance(one, Pairs)], cache)
+    predicted = _predict(encoder, [one for one in data if isinstance(one, Pairs)], cache)
     scores: dict[str, Any] = {}
-    for one in read:
+    for one in data:
+        facts = list(one.facts)
         if isinstance(one, Pairs):
-            scores[one.task.name] = _scored(one, predicted[one.task.name])
+            found = sts.score(predicted[one.task.name], one.gold, one.subset)
+            if found["pearson"] is None:
+                # A collapsed model is a result to be shown, not an error.
+                facts.append(fact("no_correlation", task=one.task.name))
         else:
             found = one.task.module.score(encoder, one, cache)
-            scores[one.task.name] = {**found, "notes": one.notes} if one.notes else found
+        scores[one.task.name] = {**found, "facts": facts}
     return scores
 
 
-def _scored(pairs: Pairs, predicted: Mapping[str, Floats]) -> dict[str, Any]:
-    scores = sts.score(predicted, pairs.gold, pairs.subset)
-    notes = list(pairs.notes)
-    if scores["pearson"] is None:
-        # A collapsed model is a result to be shown, not an error.
-        notes.append(f"{pairs.task.name}: all similarities are equal, no correlation is defined")
-    return {**scores, "notes": notes} if notes else scores
-
-
 def _predict(
-    encoder: Model, pairs: Sequence[Pairs], cache: Path | None
-) -> Mapping[str, dict[str, Floats]]:
-    if not pairs:
+    encoder: Model, data: Sequence[Pairs], cache: Path | None
+) -> dict[str, dict[str, Floats]]:
+    """Return the similarities of each task's pairs by name, the one that is the score first."""
+    if not data:
         return {}
     if isinstance(encoder, FittedEncoder):
         raise UserError(
-            f"task={pairs[0].task.name}: {encoder.label} has to be fitted on training sentences, "
-            "and this task has none; use task=afs or task=bws"
+            f"{encoder.label} has to be fitted on training sentences, and this task has none",
+            where=f"task={data[0].task.name}",
+            mend="use task=afs or task=bws",
         )
     if isinstance(encoder, PairScorer):
-        both = {one.task.name: list(zip(one.first, one.second, strict=True)) for one in pairs}
-        return {name: {"score": encoder.score(of_task)} for name, of_task in both.items()}
-    vectors = encode_sets(encoder, {one.task.name: one.sentences for one in pairs}, cache)
-    return {one.task.name: _similarities(one, vectors[one.task.name]) for one in pairs}
+        return {
+            one.task.name: {"score": encoder.score(list(zip(one.first, one.second, strict=True)))}
+            for one in data
+        }
+    vectors = encode_sets(encoder, {one.task.name: one.sentences for one in data}, cache)
+    predicted = {}
+    for one in data:
+        u, v = rows_of(vectors[one.task.name], one.sentences, one.first, one.second)
+        predicted[one.task.name] = paired(u, v)
+    return predicted
 
 
-def _similarities(pairs: Pairs, vectors: Floats) -> dict[str, Floats]:
-    assert vectors.shape[0] == len(pairs.sentences) and vectors.ndim == 2, vectors.shape  # noqa: PLR2004
-    row = {text: number for number, text in enumerate(pairs.sentences)}
-    u = vectors[[row[text] for text in pairs.first]]
-    v = vectors[[row[text] for text in pairs.second]]
-    return paired(u, v)
+def as_json(scores: Mapping[str, Any]) -> str:
+    """Write scores as the JSON of ``output=…``, not rounded.
+
+    Args:
+        scores: From `evaluate`.
+
+    Returns:
+        str: JSON; an undefined score is null; SentEval's tasks stand together. ``notes`` are the
+        sentences of ``facts``, and left out where a task has nothing to say.
+    """
+    written = {name: _with_notes(found) for name, found in scores.items()}
+    written["_meta"].setdefault("notes", [])
+    if transfer := {name: written.pop(name) for name in GROUPS["senteval"] if name in written}:
+        written = {"senteval": transfer, **written}
+    return json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _with_notes(found: Mapping[str, Any]) -> dict[str, Any]:
+    notes = sentences(found["facts"])
+    return {**found, "notes": notes} if notes else dict(found)
+
+
+def table(scores: Mapping[str, Any]) -> Table:
+    """Lay scores out for the screen, one row for each task, with the paper's two digits.
+
+    Args:
+        scores: From `evaluate`.
+
+    Returns:
+        Table: Notes stand below it.
+    """
+    meta = scores["_meta"]
+    tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
+    facts = [*meta["facts"], *(fact for found in tasks.values() for fact in found["facts"])]
+    only_pairs = not any("accuracy" in found for found in tasks.values())
+    joint = meta["encoder"].get("encoder") == "cross_encoder"
+    ranked = "score of each pair" if joint else "cosine"
+    what = f"correlation of the {ranked} × 100" if only_pairs else "scores × 100"
+    shown = Table(
+        title=f"{meta['label']}: {what}",
+        caption="\n".join(sentences(facts)) or None,
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
+    others = list(dict.fromkeys(o for f in tasks.values() for o in f.get("similarities", [])))
+    main = "Spearman" if only_pairs else "score"
+    shown.add_column("task", no_wrap=True)
+    for column in ("n", main, "95 %", "mean", "wmean", "Pearson", *(o[:4] for o in others)):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for name, found in tasks.items():
+        interval = [_number(found.get(key), 1) for key in ("ci_low", "ci_high")]
+        cells = [found.get(key, "") for key in ("mean", "wmean", "pearson")]
+        cells += [found.get("similarities", {}).get(other, "") for other in others]
+        shown.add_row(
+            name,
+            f"{found['n']:,}",
+            _number(sts.main_score(found)),
+            "–".join(interval) if "ci_low" in found else "",
+            *("" if cell == "" else _number(cell) for cell in cells),
+        )
+    return shown
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "—" if value is None or math.isnan(value) else f"{value:.{digits}f}"

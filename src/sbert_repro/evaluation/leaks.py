@@ -1,4 +1,4 @@
-"""Rows that a model is trained on, or chosen by, are not rows it may be scored on."""
+"""A model may not be scored on rows that it was trained on or chosen by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sbert_repro.evaluation.tasks import Task
 
 
 def refuse_seen(config: DictConfig, tasks: Sequence[Task]) -> None:
-    """Refuse to score a run on what it was trained on, or on a test set that chose its weights.
+    """Refuse to score a run on what it was trained on, or on a test set that chose its checkpoint.
 
     A dev set that chooses the checkpoint may be scored: Table 6 prints such scores and says so.
 
@@ -22,22 +22,24 @@ def refuse_seen(config: DictConfig, tasks: Sequence[Task]) -> None:
         tasks: What its model will be scored on.
 
     Raises:
-        UserError: If the rows overlap; says which and what to do.
+        UserError: If the rows overlap.
     """
     data = config.data
     for task in tasks:
         record = dataset(task.dataset)
-        instead = f"or score what it has not seen, evaluate=[…] without {task.name}"
+        mend = f"score what it has not seen, evaluate=[…] without {task.name}"
         if data.name == record.name and _meet(record, data.split, task.splits):
             raise UserError(
-                f"data.split={data.split} of {data.name}: {task.name} would be scored on rows that "
-                f"the model was trained on; train on another split, {instead}"
+                f"{task.name} would be scored on rows that the model was trained on",
+                where=f"data.split={data.split} of {data.name}",
+                mend=f"train on another split, or {mend}",
             )
         chosen = plain(config.checkpoint) == "best_dev" and data.dev_split != "dev"
         if chosen and data.dev == record.name and _meet(record, data.dev_split, task.splits):
             raise UserError(
-                f"data.dev_split={data.dev_split} of {data.dev}: {task.name} would be scored on "
-                f"rows that choose the checkpoint; use data.dev_split=dev, {instead}"
+                f"{task.name} would be scored on rows that choose the checkpoint",
+                where=f"data.dev_split={data.dev_split} of {data.dev}",
+                mend=f"use data.dev_split=dev, or {mend}",
             )
 
 

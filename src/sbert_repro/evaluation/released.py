@@ -1,7 +1,8 @@
-"""Released models whose scores others have published: what proves data, metric and encoder."""
+"""Released models whose scores others have published: they verify data, metric and encoder."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Check:
     Attributes:
         task: The task.
         n: Pairs.
-        published: The others' score.
+        published: Their score.
         ours: Ours; ``None`` where no correlation is defined.
         tolerance: Points by which they may differ.
     """
@@ -88,7 +89,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether ours is the published one within the tolerance; higher is no better."""
+        """Whether our score is the published one within the tolerance; higher is not better."""
         return self.ours is not None and abs(self.ours - self.published) <= self.tolerance
 
 
@@ -104,17 +105,17 @@ def verify(
         cache: Where sentence vectors are kept, or ``None``.
 
     Returns:
-        list[Check]: One a task.
+        list[Check]: One for each task.
 
     Raises:
         UserError: If data are missing, damaged or incomplete.
     """
-    found = evaluate(encoder, list(published.scores), data_root, cache=cache)
+    scores = evaluate(encoder, list(published.scores), data_root, cache=cache)
     checks = []
     for task, score in published.scores.items():
-        ours = main_score(found[task])
-        defined = None if ours != ours else ours  # noqa: PLR0124 - NaN is not itself
-        checks.append(Check(task, found[task]["n"], score, defined, published.tolerance))
+        ours = main_score(scores[task])
+        defined = None if math.isnan(ours) else ours
+        checks.append(Check(task, scores[task]["n"], score, defined, published.tolerance))
     return checks
 
 
@@ -126,7 +127,7 @@ def table(published: Published, checks: Sequence[Check]) -> Table:
         checks: From `verify`.
 
     Returns:
-        Table: One row a task.
+        Table: One row for each task.
     """
     shown = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("task", "n", published.source, "ours", "difference", "allowed", ""):

@@ -1,10 +1,10 @@
-"""Evaluation through the ledger: one record a model and task, only missing ones computed."""
+"""Evaluation through the ledger: one record for each model and task, computed only once."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,104 +27,121 @@ KIND = "evaluate"
 Record = dict[str, Any]
 
 
-def settings_of(encoder: Model, pairs: TaskData) -> dict[str, Any]:
-    """Give what an evaluation's number depends on.
+def settings_of(encoder: Model, data: TaskData) -> dict[str, Any]:
+    """Return what the number of an evaluation depends on.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: What a task is scored on.
+        data: What a task is scored on.
 
     Returns:
         dict[str, Any]: The model by content, the task, the data by content, the metric's version.
     """
-    cut = {"folds": FOLDS_VERSION} if dataset(pairs.task.dataset).topics else {}
+    parts = {"folds": FOLDS_VERSION} if dataset(data.task.dataset).topics else {}
     return {
         "encoder": dict(encoder.identity),
-        "task": pairs.task.name,
-        "splits": list(pairs.task.splits),
-        "data": pairs.sha256,
-        "version": pairs.task.module.VERSION,
-        **getattr(pairs, "settings", {}),
-        **cut,
+        "task": data.task.name,
+        "splits": list(data.task.splits),
+        "data": data.sha256,
+        "version": data.task.module.VERSION,
+        **getattr(data, "settings", {}),
+        **parts,
     }
 
 
-def key_of(encoder: Model, pairs: TaskData) -> str:
-    """Name an evaluation by what its number depends on (`settings_of`): 16 hex digits."""
-    return run_key(KIND, settings_of(encoder, pairs))
+def score_key(encoder: Model, data: TaskData) -> str:
+    """Name an evaluation by what its number depends on (`settings_of`).
+
+    Args:
+        encoder: A sentence encoder or a pair scorer.
+        data: What a task is scored on.
+
+    Returns:
+        str: 16 hex digits.
+    """
+    return run_key(KIND, settings_of(encoder, data))
 
 
-def look_up(encoder: Model, pairs: Sequence[TaskData], ledger: Ledger) -> dict[str, Record | None]:
+def look_up(encoder: Model, data: Sequence[TaskData], ledger: Ledger) -> dict[str, Record | None]:
     """Find what has been computed.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: What each task is scored on.
+        data: What each task is scored on.
         ledger: Where records are kept.
 
     Returns:
         dict[str, Record | None]: Task → record, ``None`` where there is none yet.
     """
-    return {one.task.name: ledger.get(key_of(encoder, one)) for one in pairs}
+    return {one.task.name: ledger.get(score_key(encoder, one)) for one in data}
 
 
-def evaluate_run(
+def evaluate_once(
     encoder: Model,
-    pairs: Sequence[TaskData],
+    data: Sequence[TaskData],
     ledger: Ledger,
     cache: Path | None = None,
+    *,
+    run: str | None = None,
     before: Callable[[dict[str, Record]], object] | None = None,
 ) -> dict[str, Record]:
-    """Give the records of an encoder; what is not in the ledger is computed together.
+    """Return the records of an encoder; those that are not in the ledger are computed together.
 
-    A second process that wants one of them waits and then finds it.
+    A second process that wants one of them waits, and then finds it.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
-        pairs: What each task is scored on.
+        data: What each task is scored on.
         ledger: Where records are kept.
         cache: Where sentence vectors are kept, or ``None``.
-        before: Called with a task's new record before that is put: a table that is killed after it
-            does not come back to it.
+        run: The key of the run that trained the encoder, or ``None``.
+        before: Called with the new record of a task before it is stored, so that whoever is killed
+            in between has not missed it: the next process computes it again.
 
     Returns:
-        dict[str, Record]: Task → record; ``record["scores"]`` is what `sts.score` gives.
+        dict[str, Record]: Task → record; ``record["scores"]`` are those of `score_tasks`.
     """
-    records = look_up(encoder, pairs, ledger)
+    records = look_up(encoder, data, ledger)
     if None in records.values():
         with contextlib.ExitStack() as locks:
-            missing = [one for one in pairs if records[one.task.name] is None]
+            missing = [one for one in data if records[one.task.name] is None]
             # Sorted, so that two processes never hold one lock each and wait for the other's.
-            for key in sorted(key_of(encoder, one) for one in missing):
+            for key in sorted(score_key(encoder, one) for one in missing):
                 locks.enter_context(ledger.lock(key))
-            records = look_up(encoder, pairs, ledger)
-            missing = [one for one in pairs if records[one.task.name] is None]
+            records = look_up(encoder, data, ledger)
+            missing = [one for one in data if records[one.task.name] is None]
             for one, record in zip(missing, _compute(encoder, missing, cache), strict=True):
+                record["run"] = run
                 if before is not None:
                     before({one.task.name: record})
-                records[one.task.name] = ledger.put(key_of(encoder, one), record)
+                records[one.task.name] = ledger.put(score_key(encoder, one), record)
     return {name: record for name, record in records.items() if record is not None}
 
 
-def _compute(encoder: Model, pairs: Sequence[TaskData], cache: Path | None) -> Iterator[Record]:
-    if not pairs:
-        return
+def _compute(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> list[Record]:
+    if not data:
+        return []
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    scores = score_tasks(encoder, pairs, cache)
-    share = (time.monotonic() - clock) / len(pairs)
-    for one in pairs:
+    scores = score_tasks(encoder, data, cache)
+    seconds = (time.monotonic() - clock) / len(data)
+    records = []
+    for one in data:
         found = scores[one.task.name]
-        yield {
-            "kind": KIND,
-            "settings": settings_of(encoder, one),
-            "scores": found,
-            "seed": found.get("seed"),
-            "notes": [*encoder.notes, *found.get("notes", [])],
-            "wall_seconds": round(share, 3),
-            "started": started,
-            "threads": torch.get_num_threads(),
-            "wandb_id": None,
-        }
+        facts = found.pop("facts")
+        records.append(
+            {
+                "kind": KIND,
+                "settings": settings_of(encoder, one),
+                "scores": found,
+                "seed": found.get("seed"),
+                "facts": [*encoder.facts, *facts],
+                "wall_seconds": round(seconds, 3),
+                "started": started,
+                "threads": torch.get_num_threads(),
+                "wandb_id": None,
+            }
+        )
+    return records
 
 
 def encoder_of(config: DictConfig, run: str | None = None) -> Model:
@@ -138,7 +155,7 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
         Model: A sentence encoder or a pair scorer.
 
     Raises:
-        UserError: If model or run are not there.
+        UserError: If the model or the run is missing.
     """
     options: dict[str, Any] = {
         "precision": plain(config.get("precision")) or "fp32",
@@ -146,8 +163,8 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
         "progress": config.trainer.progress if "trainer" in config else config.progress,
     }
     if run is not None:
-        words = {"data_root": config.paths.data, "cache": config.paths.cache}
-        return from_run(run, str(_runs(config)), **words, **options)
+        paths = {"data_root": config.paths.data, "cache": config.paths.cache}
+        return from_run(run, str(_runs(config)), **paths, **options)
     pooling = None if config.pooling is None else build(config.pooling)
     model: Model = build(
         config.encoder, pooling=pooling, models_root=config.paths.models, **options
@@ -158,7 +175,7 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
 def scored(
     config: DictConfig, run: str | None, tasks: str | Sequence[str]
 ) -> dict[str, Record | None]:
-    """Find what has been computed for the encoder of `encoder_of`, computing nothing.
+    """Find what has been computed for the encoder of `encoder_of`; compute nothing.
 
     Args:
         config: Composed options of an evaluation, or of the run's training.
@@ -169,13 +186,15 @@ def scored(
         dict[str, Record | None]: Task → record, ``None`` where there is none yet.
 
     Raises:
-        UserError: If the model, a task or its data are not there, damaged or incomplete.
+        UserError: If the model, a task or its data are missing, damaged or incomplete.
     """
-    return look_up(encoder_of(config, run), _pairs(config, tasks), Ledger(_runs(config)))
+    return look_up(encoder_of(config, run), _data(config, tasks), Ledger(_runs(config)))
 
 
 def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> dict[str, Record]:
     """Score the encoder of `encoder_of`, through the ledger.
+
+    The scores of a run also go into its ``metrics.json``.
 
     Args:
         config: Composed options of an evaluation, or of the run's training.
@@ -186,22 +205,22 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
         dict[str, Record]: Task → record.
 
     Raises:
-        UserError: If the model, a task or its data are not there, damaged or incomplete.
+        UserError: If the model, a task or its data are missing, damaged or incomplete.
     """
-    pairs = _pairs(config, tasks)
+    data = _data(config, tasks)
     ledger = Ledger(_runs(config))
     encoder, cache = encoder_of(config, run), Path(config.paths.cache)
     if run is None:
-        return evaluate_run(encoder, pairs, ledger, cache)
+        return evaluate_once(encoder, data, ledger, cache)
     trained = (ledger.get(run) or {}).get("scores", {})
 
-    def shown(records: dict[str, Record]) -> None:
+    def add_to_metrics(records: dict[str, Record]) -> None:
         tested = {task: main_score(record["scores"]) for task, record in records.items()}
         add_scores(ledger.folder(run), {**trained, **tested})
 
-    found = evaluate_run(encoder, pairs, ledger, cache, shown)
-    shown(found)
-    return found
+    records = evaluate_once(encoder, data, ledger, cache, run=run, before=add_to_metrics)
+    add_to_metrics(records)
+    return records
 
 
 def check_tasks(config: DictConfig, overrides: list[str]) -> None:
@@ -209,17 +228,17 @@ def check_tasks(config: DictConfig, overrides: list[str]) -> None:
 
     Args:
         config: A run's composed options; ``evaluate`` lists the tasks.
-        overrides: The options as typed, from which a first stage's are made.
+        overrides: The options as typed, from which those of a first stage are made.
 
     Raises:
-        UserError: If a task or its data are not there, damaged or incomplete, or a stage of the run
+        UserError: If a task or its data are missing, damaged or incomplete, or a stage of the run
             is trained on them.
     """
     if config.evaluate:
         tasks = list(config.evaluate)
         for stage in stages(config, overrides):
             refuse_seen(stage, resolve(tasks, Path(config.paths.data)))
-        _pairs(config, tasks)
+        _data(config, tasks)
 
 
 def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
@@ -230,7 +249,7 @@ def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
         key: The run's key.
 
     Returns:
-        dict[str, float]: Task → its score × 100, NaN where it is not defined.
+        dict[str, float]: Task → its score × 100, NaN where it is undefined.
     """
     records = score(config, key, list(config.evaluate)) if config.evaluate else {}
     return {task: main_score(record["scores"]) for task, record in records.items()}
@@ -240,7 +259,7 @@ def _runs(config: DictConfig) -> Path:
     return Path(config.paths.results) / "runs"
 
 
-def _pairs(config: DictConfig, tasks: str | Sequence[str]) -> list[TaskData]:
+def _data(config: DictConfig, tasks: str | Sequence[str]) -> list[TaskData]:
     root, partial = Path(config.paths.data), bool(config.data.allow_partial)
     options = {"classifier": build(config.classifier)}
-    return [load(t, root, allow_partial=partial, **options) for t in resolve(tasks, root)]
+    return [load(task, root, allow_partial=partial, **options) for task in resolve(tasks, root)]

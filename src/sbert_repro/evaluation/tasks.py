@@ -1,11 +1,11 @@
-"""What ``task=…`` may name: each task is a data set, its splits, and nothing else."""
+"""What ``task=…`` may name: each task is a data set, its splits, and how it is scored."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.data.read import read, split_path
+from sbert_repro.data.read import Split, read, split_path
 from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
-from sbert_repro.facts import sentences
+from sbert_repro.facts import Fact
 from sbert_repro.storage import sha256_of
 
 
@@ -30,9 +30,8 @@ class Task:
         dataset: Name of the data set.
         splits: Splits that are pooled.
         measure: The file of this folder that scores it; ``sts`` for scored pairs. Any other one has
-            ``VERSION``, ``load(task, data_root, allow_partial=…)``, which gives an object with
-            ``task``, ``notes`` and ``sha256``, and ``score(encoder, that, cache)``, which gives
-            scores × 100.
+            ``VERSION``, ``load(task, data_root, allow_partial=…)``, which returns `TaskData`, and
+            ``score(encoder, data, cache)``, which returns scores × 100.
     """
 
     name: str
@@ -42,20 +41,20 @@ class Task:
 
     @property
     def module(self) -> Any:
-        """The file that scores it."""
+        """The module that scores it."""
         return importlib.import_module(f"sbert_repro.evaluation.{self.measure}")
 
 
 class TaskData(Protocol):
-    """What a task's measure reads."""
+    """What a task is scored on, read and checked."""
 
     @property
     def task(self) -> Task:
         """Which task."""
 
     @property
-    def notes(self) -> list[str]:
-        """What a reader of the score must know, such as missing rows."""
+    def facts(self) -> list[Fact]:
+        """What a reader of the score must know, such as how many rows it rests on."""
 
     @property
     def sha256(self) -> str:
@@ -64,7 +63,7 @@ class TaskData(Protocol):
 
 @dataclass(frozen=True)
 class Pairs:
-    """A task's pairs, read and checked.
+    """A task's scored pairs.
 
     Attributes:
         task: Which task.
@@ -72,7 +71,7 @@ class Pairs:
         second: Sentence v of each pair ``[N]``.
         gold: Gold scores ``[N]``.
         subset: Name of each pair's sub-set ``[N]``, or ``None``.
-        notes: What a reader of the score must know, such as missing pairs.
+        facts: What a reader of the score must know.
         sha256: Of what was read.
     """
 
@@ -81,7 +80,7 @@ class Pairs:
     second: list[str]
     gold: NDArray[np.floating]
     subset: NDArray[Any] | None
-    notes: list[str]
+    facts: list[Fact]
     sha256: str
 
     @cached_property
@@ -123,7 +122,8 @@ def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
 
     Args:
         names: A name, several with commas, or a list of names; ``all`` is every task whose data
-            set lies in the data root.
+            set lies in the data root. ``afs_fold_3`` is one fold or topic of ``afs``, for a model
+            trained on the rest.
         data_root: Where the data sets lie.
 
     Returns:
@@ -133,43 +133,39 @@ def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
         UserError: If a name does not exist, or ``all`` finds nothing.
     """
     words = names.strip("[] ").split(",") if isinstance(names, str) else list(names)
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for word in (word.strip() for word in words):
-        for name in _members(word, data_root):
-            found[name] = TASKS.get(name) or _part(name)
-    return list(found.values())
+        if word == "all":
+            tasks |= _present(data_root)
+        elif word in TASKS:
+            tasks[word] = TASKS[word]
+        elif (part := _part(word)) is not None:
+            tasks[word] = part
+        elif word in GROUPS:
+            tasks |= {name: TASKS[name] for name in GROUPS[word]}
+        else:
+            known = ", ".join([*GROUPS, *TASKS, "afs_fold_0 …", "afs_topic_dp …", "all"])
+            found = f"there is no such task; task is one or more of: {known}"
+            raise UserError(found, where=f"task={word}")
+    return list(tasks.values())
 
 
-def _part(name: str) -> Task:
-    """Give the task of one fold or topic, ``afs_fold_3``, for a model trained on the rest."""
+def _part(name: str) -> Task | None:
     whole, _, part = name.partition("_")
-    return Task(name, whole, (f"test_{part}",))
+    split = f"test_{part}"
+    if whole not in TASKS or dataset(TASKS[whole].dataset).part(split) is None:
+        return None
+    return Task(name, whole, (split,))
 
 
-def _is_part(name: str) -> bool:
-    whole, _, part = name.partition("_")
-    return whole in TASKS and dataset(TASKS[whole].dataset).part(f"test_{part}") is not None
-
-
-def _members(word: str, data_root: Path) -> Sequence[str]:
-    if word == "all":
-        return _present(data_root)
-    if word in TASKS or _is_part(word):
-        return (word,)
-    if word not in GROUPS:
-        known = ", ".join([*GROUPS, *TASKS, "afs_fold_0 …", "afs_topic_dp …", "all"])
-        raise UserError(f"task={word}: there is no such task; task is one or more of: {known}")
-    return GROUPS[word]
-
-
-def _present(data_root: Path) -> list[str]:
-    def there(task: Task) -> bool:
-        folder = data_root / task.dataset
-        return all((folder / f"{split}.parquet").is_file() for split in task.splits)
-
-    present = [name for name, task in TASKS.items() if there(task)]
+def _present(data_root: Path) -> dict[str, Task]:
+    present = {
+        name: task
+        for name, task in TASKS.items()
+        if all((data_root / task.dataset / f"{split}.parquet").is_file() for split in task.splits)
+    }
     if not present:
-        raise UserError(f"task=all: no data set of any task in {data_root}; run: make data")
+        raise UserError("no data set of any task", where=data_root, mend="run: make data")
     return present
 
 
@@ -179,7 +175,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False, **options:
     Args:
         task: The task.
         data_root: Where the data sets lie.
-        allow_partial: Accept fewer rows than the data set has; the score then carries a note.
+        allow_partial: Accept fewer rows than the data set has; the facts then tell.
         **options: What some measures can be told (the classifier of SentEval's tasks); left out
             where the measure does not ask for it.
 
@@ -190,33 +186,44 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False, **options:
         UserError: If a file is missing, damaged or not what the data set's record says.
     """
     if task.measure != Task.measure:
-        by_measure = task.module.load
-        wanted = inspect.signature(by_measure).parameters
+        load_other = task.module.load
+        wanted = inspect.signature(load_other).parameters
         chosen = {name: value for name, value in options.items() if name in wanted}
-        found: TaskData = by_measure(task, data_root, allow_partial=allow_partial, **chosen)
-        return found
+        data: TaskData = load_other(task, data_root, allow_partial=allow_partial, **chosen)
+        return data
     record = dataset(task.dataset)
     paths = [split_path(record, data_root, name) for name in task.splits]
     # Asked for again with every row and seed of a table; a file that changes is read again.
     state = tuple(sha256_of(path) if path.is_file() else "" for path in paths)
-    return _load(task, data_root, allow_partial, state)
+    return _load_pairs(task, data_root, allow_partial, state)
 
 
 @cache
-def _load(task: Task, data_root: Path, allow_partial: bool, _state: tuple[str, ...]) -> Pairs:
+def _load_pairs(task: Task, data_root: Path, allow_partial: bool, _state: tuple[str, ...]) -> Pairs:
     record = dataset(task.dataset)
     splits = [read(record, data_root, name, allow_partial=allow_partial) for name in task.splits]
     first, second = record.text_columns
     # The paper averages over topics what was trained without them, never within one model's test.
     parts = () if record.topics else splits
     subsets = [split.subset for split in parts if split.subset is not None]
-    whole = hashlib.sha256("\n".join(split.sha256 for split in splits).encode())
     return Pairs(
         task=task,
         first=[text for split in splits for text in split.texts[first]],
         second=[text for split in splits for text in split.texts[second]],
         gold=np.concatenate([split.target for split in splits if split.target is not None]),
         subset=np.concatenate(subsets) if subsets else None,
-        notes=sentences(fact for split in splits for fact in split.facts),
-        sha256=splits[0].sha256 if len(splits) == 1 else whole.hexdigest(),
+        facts=[fact for split in splits for fact in split.facts],
+        sha256=splits[0].sha256 if len(splits) == 1 else joint_sha256(splits),
     )
+
+
+def joint_sha256(splits: Iterable[Split]) -> str:
+    """Return the sha256 of several splits together, in their order.
+
+    Args:
+        splits: As read.
+
+    Returns:
+        str: 64 hex digits.
+    """
+    return hashlib.sha256("\n".join(split.sha256 for split in splits).encode()).hexdigest()

@@ -7,7 +7,6 @@ uncased model does that itself); empty ones are embedded like any other.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sbert_repro.data.read import Split, read
+from sbert_repro.data.read import Split, read, split_path
 from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.classifiers.batched import BatchedClassifier
-from sbert_repro.evaluation.classifiers.fold import Classifier, IntArray, ProtocolName
-from sbert_repro.evaluation.classifiers.protocols import run
-from sbert_repro.evaluation.tasks import Task
-from sbert_repro.evaluation.vectors import encode_sets
-from sbert_repro.facts import sentences
+from sbert_repro.evaluation.logistic import (
+    BatchedClassifier,
+    Classifier,
+    Ints,
+    ProtocolName,
+    train_and_test,
+)
+from sbert_repro.evaluation.tasks import Task, joint_sha256
+from sbert_repro.evaluation.vectors import encode_sets, rows_of
+from sbert_repro.facts import Fact
 
 VERSION = 1
 """Raised when a score changes its meaning, so that no older record passes for a newer one."""
@@ -35,7 +38,7 @@ PROTOCOLS: dict[tuple[str, ...], ProtocolName] = {
     ("train", "test"): "cross",
     ("train", "dev", "test"): "fixed",
 }
-"""Splits that a task comes in → what is done with them."""
+"""The splits that a task comes in → its protocol."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,25 @@ class TransferData:
 
     Attributes:
         task: Which task.
-        classifier: Kind of classifier that is trained on it.
+        classifier: The kind of classifier that is trained on it.
         texts: For each text column, the texts of all splits one after the other ``[N]``.
         labels: Class ids ``[N]``.
         parts: Rows of each split.
-        notes: What a reader of the score must know, such as missing texts.
+        facts: What a reader of the score must know.
         sha256: Of what was read.
     """
 
     task: Task
     classifier: Classifier
     texts: list[list[str]]
-    labels: IntArray
-    parts: list[IntArray]
-    notes: list[str]
+    labels: Ints
+    parts: list[Ints]
+    facts: list[Fact]
     sha256: str
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the score depends on beside data and vectors."""
+        """What the score depends on besides data and vectors."""
         return {"classifier": dict(self.classifier.identity)}
 
     @cached_property
@@ -80,17 +83,8 @@ class TransferData:
             NDArray[np.float32]: The vectors ``[N, D]``; for pairs (MRPC) ``|u-v|`` and ``u*v`` side
             by side ``[N, 2·D]``.
         """
-        assert vectors.shape[0] == len(self.sentences) and vectors.ndim == 2, vectors.shape  # noqa: PLR2004
-        row = {text: number for number, text in enumerate(self.sentences)}
-        u, *others = (vectors[[row[text] for text in column]] for column in self.texts)
+        u, *others = rows_of(vectors, self.sentences, *self.texts)
         return np.hstack([f for v in others for f in (np.abs(u - v), u * v)]) if others else u
-
-
-def _one_label(path: Path, found: str) -> UserError:
-    return UserError(
-        f"{path}: {found}, expected two labels at least to learn from; get the data again with "
-        "`make data`"
-    )
 
 
 def load(
@@ -105,8 +99,8 @@ def load(
     Args:
         task: One of SentEval's.
         data_root: Where the data sets lie.
-        allow_partial: Accept fewer rows than the data set has; the score then carries a note.
-        classifier: Kind of classifier; SentEval's with its defaults when ``None``.
+        allow_partial: Accept fewer rows than the data set has; the facts then tell.
+        classifier: The kind of classifier; ``None``: SentEval's with its defaults.
 
     Returns:
         TransferData: In SentEval's order, on which the folds depend.
@@ -121,8 +115,12 @@ def load(
     labels = [split.target for split in splits if split.target is not None]
     if len(found := np.unique(labels[0])) < 2:  # noqa: PLR2004
         only = (record.labels or ())[found[0]]
-        path = data_root / task.dataset / f"{task.splits[0]}.parquet"
-        raise _one_label(path, f"all {len(labels[0]):,} {record.unit} have the label {only}")
+        raise UserError(
+            f"all {len(labels[0]):,} {record.unit} have the label {only}, expected at least two "
+            "labels to learn from",
+            where=split_path(record, data_root, task.splits[0]),
+            mend="get the data again with `make data`",
+        )
     ends = np.cumsum([len(split) for split in splits])
     return TransferData(
         task=task,
@@ -130,64 +128,13 @@ def load(
         texts=[[t for split in splits for t in split.texts[c]] for c in record.text_columns],
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),
-        notes=sentences(fact for split in splits for fact in split.facts),
-        sha256=hashlib.sha256("\n".join(split.sha256 for split in splits).encode()).hexdigest(),
+        facts=[fact for split in splits for fact in split.facts],
+        sha256=joint_sha256(splits),
     )
 
 
-def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any]:
-    """Train and test classifiers on the vectors of a task.
-
-    Args:
-        encoder: A sentence encoder.
-        data: The task.
-        cache: Where sentence vectors are kept, or ``None``.
-
-    Returns:
-        dict[str, Any]: As `score_vectors`.
-
-    Raises:
-        UserError: If the model gives no sentence vectors, or as `score_vectors`.
-    """
-    name = data.task.name
-    if not isinstance(encoder, SentenceEncoder):
-        raise UserError(
-            f"task={name} trains a classifier on sentence vectors, and {encoder.label} gives none; "
-            "use an encoder of single sentences"
-        )
-    return score_vectors(data, encode_sets(encoder, {name: data.sentences}, cache)[name])
-
-
-def score_vectors(data: TransferData, vectors: NDArray[np.float32]) -> dict[str, Any]:
-    """Train and test classifiers on vectors.
-
-    Args:
-        data: The task.
-        vectors: Vectors of ``data.sentences`` ``[n, D]``.
-
-    Returns:
-        dict[str, Any]: ``accuracy`` and ``dev`` (the accuracy that chose the strengths) × 100,
-        ``n`` tested texts, ``strengths`` chosen for each test fold, ``seed``.
-
-    Raises:
-        UserError: If a vector holds NaN, or there are fewer texts than folds.
-    """
-    features = data.features(vectors)
-    if not np.isfinite(features).all():
-        raise UserError(f"task={data.task.name}: the encoder gives vectors with NaN or infinity")
-    protocol = PROTOCOLS[data.task.splits]
-    outcome = run(protocol, data.classifier, features, data.labels, data.parts)
-    return {
-        "accuracy": 100 * outcome.accuracy,
-        "dev": 100 * outcome.dev,
-        "n": len(data.parts[-1]),
-        "strengths": outcome.strengths,
-        "seed": data.classifier.seed,
-    }
-
-
 def _sorted(split: Split) -> Split:
-    """Sort as SentEval does, by words and then label: which texts share a fold hangs on it."""
+    """Sort as SentEval does, by words and then label; which texts share a fold depends on it."""
     assert split.target is not None
     labels, columns = split.target, list(split.texts.values())
 
@@ -197,3 +144,42 @@ def _sorted(split: Split) -> Split:
     order = sorted(range(len(split)), key=key)
     ordered = [[texts[row] for row in order] for texts in columns]
     return replace(split, texts=dict(zip(split.texts, ordered, strict=True)), target=labels[order])
+
+
+def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any]:
+    """Train and test classifiers on the sentence vectors of a task.
+
+    Args:
+        encoder: A sentence encoder.
+        data: The task.
+        cache: Where sentence vectors are kept, or ``None``.
+
+    Returns:
+        dict[str, Any]: ``accuracy`` and ``dev`` (the accuracy that chose the strengths) × 100,
+        ``n`` tested texts, the ``strengths`` chosen for each test fold, ``seed``.
+
+    Raises:
+        UserError: If the model has no sentence vectors, a vector holds NaN, or there are fewer
+            texts than folds.
+    """
+    where = f"task={data.task.name}"
+    if not isinstance(encoder, SentenceEncoder):
+        raise UserError(
+            f"trains a classifier on sentence vectors, and {encoder.label} gives none",
+            where=where,
+            mend="use an encoder of single sentences",
+        )
+    vectors = encode_sets(encoder, {data.task.name: data.sentences}, cache)[data.task.name]
+    features = data.features(vectors)
+    if not np.isfinite(features).all():
+        raise UserError("the encoder gives vectors with NaN or infinity", where=where)
+    tested = train_and_test(
+        PROTOCOLS[data.task.splits], data.classifier, features, data.labels, data.parts
+    )
+    return {
+        "accuracy": 100 * tested.accuracy,
+        "dev": 100 * tested.dev,
+        "n": len(data.parts[-1]),
+        "strengths": tested.strengths,
+        "seed": data.classifier.seed,
+    }

@@ -15,15 +15,17 @@ from sbert_repro.data.read import read
 from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.significance import LEVEL
+from sbert_repro.evaluation.sts import LEVEL
 from sbert_repro.evaluation.tasks import Task
-from sbert_repro.facts import sentences
+from sbert_repro.evaluation.vectors import rows_of
+from sbert_repro.facts import Fact
 from sbert_repro.similarity import paired
 
 VERSION = 1
 """Raised when a score changes its meaning, so that no older record passes for a newer one."""
 
-_AT_ONCE = 4096
+_BLOCK = 4096
+"""Triplets that are embedded together."""
 Floats = NDArray[np.floating]
 
 
@@ -34,13 +36,13 @@ class Triplets:
     Attributes:
         task: Which task.
         columns: Anchors, positives and negatives, ``N`` each.
-        notes: What a reader of the score must know.
+        facts: What a reader of the score must know.
         sha256: Of the file.
     """
 
     task: Task
     columns: tuple[Sequence[str], ...]
-    notes: list[str]
+    facts: list[Fact]
     sha256: str
 
 
@@ -53,7 +55,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Triplet
         allow_partial: Accept fewer triplets than the data set has.
 
     Returns:
-        Triplets: They, unread.
+        Triplets: All of them; their texts are not read yet.
 
     Raises:
         UserError: If the file is missing or damaged, or a triplet has an empty section.
@@ -61,7 +63,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Triplet
     record = dataset(task.dataset)
     split = read(record, data_root, task.splits[0], allow_partial=allow_partial)
     columns = tuple(split.texts[name] for name in record.text_columns)
-    return Triplets(task, columns, sentences(split.facts), split.sha256)
+    return Triplets(task, columns, split.facts, split.sha256)
 
 
 def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
     Args:
         encoder: A sentence encoder.
         data: The triplets.
-        cache: Not used: 222,957 triplets would leave gigabytes that nobody asks for again.
+        cache: Not used: 222,957 triplets would leave gigabytes that are never needed again.
 
     Returns:
         dict[str, Any]: ``accuracy`` × 100 (Euclidean; a tie is wrong), ``n``, ``ci_low`` and
@@ -82,17 +84,18 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
         Manhattan distance.
 
     Raises:
-        UserError: If the model gives no sentence vectors.
+        UserError: If the model has no sentence vectors.
     """
     if not isinstance(encoder, SentenceEncoder):
         raise UserError(
-            f"task={data.task.name} compares distances between sentence vectors, and "
-            f"{encoder.label} gives none; use an encoder of single sentences"
+            f"compares distances between sentence vectors, and {encoder.label} gives none",
+            where=f"task={data.task.name}",
+            mend="use an encoder of single sentences",
         )
     total = len(data.columns[0])
     correct = dict.fromkeys(("euclidean", "cosine", "manhattan"), 0)
-    for start in range(0, total, _AT_ONCE):
-        texts = [column[start : start + _AT_ONCE] for column in data.columns]
+    for start in range(0, total, _BLOCK):
+        texts = [column[start : start + _BLOCK] for column in data.columns]
         for name, hits in _hits(encoder, texts).items():
             correct[name] += hits
     low, high = _interval(correct["euclidean"], total)
@@ -107,18 +110,16 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
 
 
 def _hits(encoder: SentenceEncoder, texts: Sequence[Sequence[str]]) -> Mapping[str, int]:
-    """Triplets that each similarity gets right, each distinct sentence embedded once."""
+    """Count the triplets that each similarity gets right; each sentence is embedded once."""
     distinct = list(dict.fromkeys(text for column in texts for text in column))
-    vectors = encoder.encode(distinct)
-    row = {text: number for number, text in enumerate(distinct)}
-    anchor, positive, negative = (vectors[[row[text] for text in column]] for column in texts)
+    anchor, positive, negative = rows_of(encoder.encode(distinct), distinct, *texts)
     near, far = paired(anchor, positive), paired(anchor, negative)
     names = ("euclidean", "cosine", "manhattan")
     return {name: int((near[name] > far[name]).sum()) for name in names}
 
 
 def _interval(hits: int, total: int) -> tuple[float, float]:
-    """Wilson's interval of a share; with so many triplets a bootstrap would give the same."""
+    """Return Wilson's interval of a share; with this many triplets, a bootstrap would agree."""
     z = float(norm.ppf((1 + LEVEL) / 2))
     share, weight = hits / total, z * z / total
     centre = (share + weight / 2) / (1 + weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,8 @@ Sets = dict[str, list[str]]
 def encode_sets(encoder: SentenceEncoder, sets: Sets, cache: Path | None) -> dict[str, Vectors]:
     """Embed sets of sentences; a sentence in several sets is embedded once.
 
-    A set's vectors lie in ``<cache>/vectors/<encoder>/<sentences>.npy``, named by the encoder's
-    identity and by the sentences, so that neither another task nor another table embeds them again.
+    The vectors of a set lie in ``<cache>/vectors/<encoder>/<sentences>.npy``, named by the
+    encoder's identity and by the sentences, so that no other task or table embeds them again.
 
     Args:
         encoder: The encoder.
@@ -32,26 +32,43 @@ def encode_sets(encoder: SentenceEncoder, sets: Sets, cache: Path | None) -> dic
     Returns:
         dict[str, Vectors]: Name → ``[N, D]`` in the order of the set.
     """
-    paths = {} if cache is None else _paths(encoder, sets, cache / "vectors")
-    read = {name: _kept(path, len(sets[name])) for name, path in paths.items()}
-    found = {name: vectors for name, vectors in read.items() if vectors is not None}
-    rows: dict[str, Vectors] = {}
+    paths = {}
+    if cache is not None:
+        folder = cache / "vectors" / _digest([canonical_json(encoder.identity)])
+        paths = {name: folder / f"{_digest(sentences)}.npy" for name, sentences in sets.items()}
+    kept = {name: _read(path, len(sets[name])) for name, path in paths.items()}
+    found = {name: vectors for name, vectors in kept.items() if vectors is not None}
+    vector: dict[str, Vectors] = {}
     for name, vectors in found.items():
-        rows.update(zip(sets[name], vectors, strict=True))
+        vector.update(zip(sets[name], vectors, strict=True))
     missing = [name for name in sets if name not in found]
-    new = dict.fromkeys(text for name in missing for text in sets[name] if text not in rows)
+    new = dict.fromkeys(text for name in missing for text in sets[name] if text not in vector)
     if new:
-        rows.update(zip(new, encoder.encode(list(new)), strict=True))
+        vector.update(zip(new, encoder.encode(list(new)), strict=True))
     for name in missing:
-        found[name] = np.stack([rows[text] for text in sets[name]])
+        found[name] = np.stack([vector[text] for text in sets[name]])
         if name in paths:
-            _keep(paths[name], found[name])
+            _write(paths[name], found[name])
     return found
 
 
-def _paths(encoder: SentenceEncoder, sets: Sets, root: Path) -> dict[str, Path]:
-    folder = root / _digest([canonical_json(encoder.identity)])
-    return {name: folder / f"{_digest(sentences)}.npy" for name, sentences in sets.items()}
+def rows_of(
+    vectors: Vectors, sentences: Sequence[str], *columns: Sequence[str]
+) -> Iterator[Vectors]:
+    """Look up the vectors of columns of texts.
+
+    Args:
+        vectors: Vectors of ``sentences`` ``[n, D]``.
+        sentences: ``n`` distinct sentences.
+        *columns: ``N`` of these sentences each.
+
+    Yields:
+        Vectors: ``[N, D]`` of each column.
+    """
+    assert vectors.ndim == 2 and len(vectors) == len(sentences), vectors.shape  # noqa: PLR2004
+    row = {text: number for number, text in enumerate(sentences)}
+    for column in columns:
+        yield vectors[[row[text] for text in column]]
 
 
 def _digest(texts: Sequence[str]) -> str:
@@ -62,8 +79,8 @@ def _digest(texts: Sequence[str]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _kept(path: Path, rows: int) -> Vectors | None:
-    """Read kept vectors; a file damaged by something else than us is only worth a second run."""
+def _read(path: Path, rows: int) -> Vectors | None:
+    """Read kept vectors; a file that something else damaged only costs a second run."""
     try:
         vectors: Vectors = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -74,7 +91,7 @@ def _kept(path: Path, rows: int) -> Vectors | None:
     return vectors if vectors.ndim == 2 and len(vectors) == rows else None  # noqa: PLR2004
 
 
-def _keep(path: Path, vectors: Vectors) -> None:
+def _write(path: Path, vectors: Vectors) -> None:
     # Through memory: written straight to a full disk, NumPy's error does not say that it is full.
     content = io.BytesIO()
     np.save(content, vectors, allow_pickle=False)

@@ -19,7 +19,7 @@ from sbert_repro.facts import Fact
 
 Backbone = TransformerBackbone | BiLstmBackbone
 _TRANSFORMER = "sbert_repro.encoders.transformer.TransformerEncoder"
-_BILSTM = "sbert_repro.encoders.bilstm.BiLstmEncoder"
+_BILSTM = "sbert_repro.encoders.infersent.BiLstmEncoder"
 
 
 def identity(config: DictConfig) -> dict[str, Any]:

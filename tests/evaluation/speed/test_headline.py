@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbert_repro.evaluation.search.pairs import Pairs, most_similar_pair
+from sbert_repro.evaluation.search import Pairs, most_similar_pair
 from sbert_repro.evaluation.speed import headline, record
 from sbert_repro.evaluation.speed.cross import untrained_cross_encoder
 from sbert_repro.report.headline import PAPER, in_words, plot

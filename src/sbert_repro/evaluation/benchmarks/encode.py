@@ -26,6 +26,7 @@ from sbert_repro.evaluation.speed.rows import DEMO_MODEL
 from sbert_repro.evaluation.speed.shapes import BASE, MINILM, timed_model
 from sbert_repro.evaluation.speed.timing import interleaved
 from sbert_repro.evaluation.tasks import TASKS, Pairs, load
+from sbert_repro.facts import sentences
 
 LONG = 256
 """Words of a long text, each of which is at least one word piece."""
@@ -146,7 +147,7 @@ def _encoders(
             return encoders, [f"onnx not timed: {problem}"]
         encoder.model.max_seq_length = limit
         encoders["onnx"] = encoder
-        notes += [f"onnx: {note}" for note in encoder.notes]
+        notes += [f"onnx: {note}" for note in sentences(encoder.facts)]
     return encoders, notes
 
 

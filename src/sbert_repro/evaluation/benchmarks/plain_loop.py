@@ -1,6 +1,6 @@
 """The usual way to SentEval's numbers: one classifier after the other, each with an optimizer.
 
-The peer of `sbert_repro.evaluation.classifiers.batched`, and its oracle: same seed, same rows in
+The peer of `sbert_repro.evaluation.logistic`, and its oracle: same seed, same rows in
 the same order, so the same classifiers but for rounding.
 """
 
@@ -15,20 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sbert_repro.evaluation.classifiers.batched import (
+from sbert_repro.evaluation.logistic import (
     BatchedClassifier,
     BatchedModels,
     BatchedTrainer,
+    Doubles,
+    Fold,
+    Ints,
     one_thread_each,
 )
-from sbert_repro.evaluation.classifiers.fold import FloatArray, Fold, IntArray
 
 
 @dataclass(frozen=True)
 class PlainClassifier(BatchedClassifier):
     """The same options."""
 
-    def on(self, features: NDArray[np.floating], labels: IntArray) -> PlainTrainer:
+    def on(self, features: NDArray[np.floating], labels: Ints) -> PlainTrainer:
         """Take the features of a task to the device.
 
         Args:
@@ -44,7 +46,7 @@ class PlainClassifier(BatchedClassifier):
 class PlainTrainer(BatchedTrainer):
     """Trains each problem on its own."""
 
-    def fit(self, folds: Sequence[Fold], strengths: FloatArray) -> BatchedModels:
+    def fit(self, folds: Sequence[Fold], strengths: Doubles) -> BatchedModels:
         """Train every fold with each of its strengths, one after the other.
 
         Args:
@@ -73,7 +75,7 @@ class PlainTrainer(BatchedTrainer):
         optimizer = torch.optim.Adam(
             model.parameters(), lr=options.learning_rate, weight_decay=strength
         )
-        train, watch = self._rows(fold.train), self._rows(fold.watch)
+        train, watch = self._rows(fold.train), self._rows(fold.dev)
         best, kept, failures = -1.0, model, 0
         for _ in range(0, options.max_epoch + 1, options.epoch_size):
             for _ in range(options.epoch_size):
@@ -88,7 +90,7 @@ class PlainTrainer(BatchedTrainer):
                 failures += 1
         return kept, best
 
-    def _rows(self, rows: IntArray) -> tuple[Tensor, Tensor]:
+    def _rows(self, rows: Ints) -> tuple[Tensor, Tensor]:
         return self.features[rows, :-1], self.labels[rows]
 
     def _pass(

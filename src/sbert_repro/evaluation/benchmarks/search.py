@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.benchmarks.figures import Figures, conditions
-from sbert_repro.evaluation.search.exact import top_k
-from sbert_repro.evaluation.search.faiss_index import faiss_module
+from sbert_repro.evaluation.faiss_index import faiss_module
+from sbert_repro.evaluation.search import top_k
 from sbert_repro.evaluation.speed.timing import interleaved
 
 GOAL = 1.0

@@ -17,8 +17,7 @@ from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.benchmarks.figures import Figures, Seconds, conditions, timed
 from sbert_repro.evaluation.benchmarks.plain_loop import PlainClassifier
-from sbert_repro.evaluation.classifiers.batched import BatchedClassifier
-from sbert_repro.evaluation.classifiers.protocols import Outcome, run
+from sbert_repro.evaluation.logistic import BatchedClassifier, Tested, train_and_test
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.evaluation.tasks import GROUPS, TASKS
 from sbert_repro.evaluation.transfer import PROTOCOLS, TransferData, load
@@ -81,12 +80,12 @@ class SentEvalBenchmark:
         protocol = PROTOCOLS[data.task.splits]
         first = self.test_folds if protocol == "nested" else None
 
-        def ours() -> Outcome:
-            return run(protocol, classifier, features, data.labels, data.parts)
+        def ours() -> Tested:
+            return train_and_test(protocol, classifier, features, data.labels, data.parts)
 
-        def loop() -> Outcome:
+        def loop() -> Tested:
             plain = PlainClassifier(**asdict(classifier))
-            return run(protocol, plain, features, data.labels, data.parts, first=first)
+            return train_and_test(protocol, plain, features, data.labels, data.parts, first=first)
 
         found, taken = zip(*(timed(ours) for _ in range(self.repeats)), strict=True)
         by_loop, seconds = timed(loop)

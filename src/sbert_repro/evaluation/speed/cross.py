@@ -8,8 +8,8 @@ import torch
 
 from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.backbone.transformer import load, load_tokenizer
+from sbert_repro.encoders.base import pooling_named, trained_with
 from sbert_repro.encoders.cross_encoder import CrossEncoder
-from sbert_repro.encoders.folder import pooling_named, trained_with
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.training.save import save_model
 

@@ -17,9 +17,8 @@ from omegaconf import DictConfig
 
 from sbert_repro.encoders.base import PairScorer, SentenceEncoder, Vectors
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.search.pairs import Pairs as Closest
-from sbert_repro.evaluation.search.pairs import most_similar_pair, number_of_pairs
-from sbert_repro.evaluation.search.products import Matrix
+from sbert_repro.evaluation.search import Matrix, most_similar_pair, number_of_pairs
+from sbert_repro.evaluation.search import Pairs as Closest
 from sbert_repro.evaluation.speed.cross import untrained_cross_encoder
 from sbert_repro.evaluation.speed.record import Record, kept
 from sbert_repro.evaluation.speed.rows import ready

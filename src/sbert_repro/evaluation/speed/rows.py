@@ -25,6 +25,7 @@ from sbert_repro.evaluation.speed.ceiling import (
 from sbert_repro.evaluation.speed.shapes import BASE, SIZES, timed_model
 from sbert_repro.evaluation.speed.timing import Timing, interleaved
 from sbert_repro.evaluation.tasks import TASKS, Pairs, load
+from sbert_repro.facts import sentences
 
 DEMO_MODEL = "demo-bert"
 _WORDS = ("glove", "fasttext")
@@ -71,7 +72,10 @@ def sentences_of(config: DictConfig, count: int) -> tuple[list[str], list[str]]:
     # All first sentences, then all second ones: the two of a pair are not neighbours.
     every = list(dict.fromkeys([*pairs.first, *pairs.second]))
     found = every[:count]
-    return found, [f"{len(found):,} distinct sentences of STSb's test split", *pairs.notes]
+    return found, [
+        f"{len(found):,} distinct sentences of STSb's test split",
+        *sentences(pairs.facts),
+    ]
 
 
 def ready(name: str, words: Sequence[str], config: DictConfig, texts: Sequence[str]) -> Timed:
@@ -108,7 +112,9 @@ def ready(name: str, words: Sequence[str], config: DictConfig, texts: Sequence[s
     engine = getattr(encoder, "engine", None)
     notes += [f"engine {engine}"] if engine else []
     precision = str(chosen.precision.name)
-    return Timed(name, encoder, [*encoder.notes, *notes], useful_flops(encoder, texts), precision)
+    return Timed(
+        name, encoder, [*sentences(encoder.facts), *notes], useful_flops(encoder, texts), precision
+    )
 
 
 def _built(chosen: DictConfig, config: DictConfig) -> tuple[Model, list[str]]:

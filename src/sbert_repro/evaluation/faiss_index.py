@@ -11,49 +11,49 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.search import exact
-from sbert_repro.evaluation.search.candidates import Ints
-from sbert_repro.evaluation.search.exact import Found, check_search
-from sbert_repro.evaluation.search.products import Matrix
+from sbert_repro.evaluation.search import Found, Ints, Matrix, check_search, not_finite, top_k
+from sbert_repro.facts import Fact, fact
 from sbert_repro.storage import lock, unwritable
 
 VERSION = 1
 """Raised when the same options would give another index."""
 SHARD = 200_000
-"""Vectors of one shard, which is all of the corpus that is in memory while the index is made."""
+"""Vectors of one shard: all of the corpus that is in memory while the index is built."""
 _POINTS_A_LIST = 39
-"""FAISS warns below it: too few points to place the middle of a list."""
+"""FAISS warns below this: too few points to place the centre of a list."""
 _log = logging.getLogger(__name__)
 
 
 class FaissIndex:
-    """Splits the corpus into lists of like vectors and looks only into those nearest to a query.
+    """Splits the corpus into lists of similar vectors and probes only those nearest to a query.
 
-    The index is made once for a corpus, shard by shard, and kept by its content; it is searched
+    The index is built once for a corpus, shard by shard, and kept by its content; it is searched
     from disk. What it misses is measured on the first ``check`` queries against exact search.
 
     Args:
         folder: Where indexes are kept.
         lists: How many lists; ``None``: 4·√N.
-        probes: How many of them a query looks into.
+        probes: How many of them are searched for a query.
         check: Queries that are also searched exactly; 0: none.
     """
+
+    name: ClassVar[str] = "faiss"
 
     def __init__(
         self, folder: str, lists: int | None = None, probes: int = 32, check: int = 100
     ) -> None:
         if probes < 1 or check < 0 or (lists is not None and lists < 1):
             raise UserError(
-                f"index.lists={lists} index.probes={probes} index.check={check}: expected lists "
-                "and probes of 1 or more, and check of 0 or more"
+                "expected lists and probes of at least 1, and check of at least 0",
+                where=f"index.lists={lists} index.probes={probes} index.check={check}",
             )
         self.folder, self.lists, self.probes, self.check = Path(folder), lists, probes, check
-        self.notes: list[str] = []
+        self.facts: list[Fact] = []
 
     def search(self, corpus: Matrix, queries: Matrix, k: int, names: tuple[str, str]) -> Found:
         """Find about the k closest vectors for each query.
@@ -65,8 +65,8 @@ class FaissIndex:
             names: What corpus and queries are called in messages.
 
         Returns:
-            Found: Cosines and rows; row -1 and NaN where the lists that were looked into hold
-            fewer than k.
+            Found: Cosines and rows; row -1 and NaN where the lists that were searched hold fewer
+            than k.
 
         Raises:
             UserError: If FAISS is not installed, the index cannot be written, or as in `top_k`.
@@ -74,45 +74,48 @@ class FaissIndex:
         check_search(corpus, queries, k, names)
         faiss = faiss_module()
         with _quiet():
-            made = str(self._made(corpus, names[0]))
-            index = faiss.read_index(made, faiss.IO_FLAG_ONDISK_SAME_DIR)
+            path = str(self._built(corpus, names[0]))
+            index = faiss.read_index(path, faiss.IO_FLAG_ONDISK_SAME_DIR)
         index.nprobe = self.probes
-        unit = _unit(queries, np.arange(len(queries)), names[1])
-        scores, rows = index.search(unit, k)
-        self.notes = [
-            f"faiss {faiss.__version__}: {index.nlist:,} lists, {self.probes} looked into"
+        scores, rows = index.search(_unit(queries, np.arange(len(queries)), names[1]), k)
+        self.facts = [
+            fact(
+                "approximate_index",
+                library="faiss",
+                version=faiss.__version__,
+                lists=index.nlist,
+                probes=self.probes,
+            )
         ]
         if self.check:
             some = queries[: self.check]
-            true = exact.top_k(corpus, some, k, names=names).rows
-            hit = [len(set(a) & set(b)) for a, b in zip(true, rows[: self.check], strict=True)]
-            share = 100 * sum(hit) / true.size
-            self.notes.append(
-                f"finds {share:.1f} % of what exact search does ({len(some)} queries)"
-            )
+            exact = top_k(corpus, some, k, names=names).rows
+            hits = [len(set(a) & set(b)) for a, b in zip(exact, rows[: self.check], strict=True)]
+            percent = 100 * sum(hits) / exact.size
+            self.facts.append(fact("index_recall", percent=percent, queries=len(some)))
         # FAISS gives a sentinel as the score of a row it did not find.
         return Found(np.where(rows < 0, np.nan, scores.astype(np.float64)), rows)
 
-    def _made(self, corpus: Matrix, name: str) -> Path:
-        """Give the index of a corpus, made when there is none yet."""
+    def _built(self, corpus: Matrix, name: str) -> Path:
+        """Return the index of a corpus, built if there is none yet."""
         lists = self.lists or round(4 * len(corpus) ** 0.5)
         lists = max(1, min(lists, len(corpus) // _POINTS_A_LIST))
         folder = self.folder / f"{_digest(corpus)}-{lists}-v{VERSION}"
         if not (folder / "index").exists():
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with lock(self.folder / f".{folder.name}.lock", f"{folder}, being made,"):
+                with lock(self.folder / f".{folder.name}.lock", f"{folder}, being built,"):
                     if not (folder / "index").exists():
-                        _make(corpus, lists, folder, name)
+                        _build(corpus, lists, folder, name)
             except OSError as problem:
                 raise unwritable(folder, problem) from problem
             except RuntimeError as problem:  # how FAISS says that a file could not be written
-                raise UserError(f"cannot write {folder}: {problem}; free some space") from problem
+                found = f"cannot be written: {problem}"
+                raise UserError(found, where=folder, mend="free some space") from problem
         return folder / "index"
 
 
 def faiss_module() -> Any:
-    """Give FAISS, which only this file needs.
+    """Import FAISS, which only this file needs.
 
     Returns:
         Any: The module ``faiss``.
@@ -126,18 +129,19 @@ def faiss_module() -> Any:
         return importlib.import_module("faiss")
     except ImportError:
         raise UserError(
-            "index=faiss needs faiss-cpu, which is not installed: run "
-            "make setup EXTRAS=search, or leave index=exact"
+            "index=faiss needs faiss-cpu, which is not installed",
+            mend="make setup EXTRAS=search, or leave index=exact",
+            code="missing",
         ) from None
 
 
-def _make(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
+def _build(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
     faiss = faiss_module()
     ondisk = importlib.import_module("faiss.contrib.ondisk")
     width = corpus.shape[1]
-    _log.info("an index of %s vectors in %s lists is made", f"{len(corpus):,}", f"{lists:,}")
+    _log.info("building an index of %s vectors in %s lists", f"{len(corpus):,}", f"{lists:,}")
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-        fresh = Path(name)
+        temporary = Path(name)
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
         )
@@ -145,16 +149,16 @@ def _make(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
         count = min(len(corpus), 256 * lists)
         sample = np.sort(random.choice(len(corpus), count, replace=False))
         index.train(_unit(corpus[sample], sample, what))
-        empty = fresh / "empty"
+        empty = temporary / "empty"
         faiss.write_index(index, str(empty))
         shards = []
         for start in range(0, len(corpus), SHARD):
             part = faiss.read_index(str(empty))
             rows = np.arange(start, min(start + SHARD, len(corpus)))
             part.add_with_ids(_unit(corpus[start : start + SHARD], rows, what), rows)
-            shards.append(str(fresh / f"shard{start}"))
+            shards.append(str(temporary / f"shard{start}"))
             faiss.write_index(part, shards[-1])
-        ready = fresh / "ready"
+        ready = temporary / "ready"
         ready.mkdir()
         with _quiet():
             ondisk.merge_ondisk(index, shards, str(ready / "lists"))
@@ -168,10 +172,7 @@ def _unit(vectors: Matrix, rows: Ints, what: str) -> np.ndarray:
         given = np.array(vectors, np.float32, order="C")
     lengths = np.linalg.norm(given.astype(np.float64), axis=1, keepdims=True)
     if not (finite := np.isfinite(lengths[:, 0])).all():
-        raise UserError(
-            f"{what}: row {rows[finite.argmin()]:,} holds NaN, an infinite number or one beyond "
-            "float32, expected finite numbers; encode its text again"
-        )
+        raise not_finite(what, int(rows[finite.argmin()]))
     return np.divide(given, lengths, out=np.zeros_like(given), where=lengths > 0).astype(np.float32)
 
 

@@ -1,1 +1,0 @@
-"""Classifiers on frozen sentence vectors, trained and chosen as SentEval does."""

@@ -1,1 +1,0 @@
-"""Which vectors are closest: exact search in blocks, pairs, an index on disk."""
