@@ -187,6 +187,9 @@ class State:
 def states(root: Path) -> Iterator[State]:
     """Check every row of every split of every data set.
 
+    Args:
+        root: The data root.
+
     Yields:
         State: In the order of the names, and of each record's splits.
     """

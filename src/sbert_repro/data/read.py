@@ -176,6 +176,9 @@ def split_path(record: DataSet, root: Path, split: str) -> Path:
         root: The data root.
         split: Its name; a fold or topic lies in the file of the whole set.
 
+    Returns:
+        Path: ``<root>/<data set>/<split>.parquet``.
+
     Raises:
         UserError: If the data set has no such split.
     """

@@ -92,6 +92,9 @@ def kor_nlu(split: str, part: str, commit: str, columns: Mapping[str, str]) -> S
         part: The file in the repository.
         commit: The commit to take it from, 40 hex digits.
         columns: Our column → theirs.
+
+    Returns:
+        Source: Pinned to the commit.
     """
     repository = "https://raw.githubusercontent.com/kakaobrain/kor-nlu-datasets"
     place = f"{repository}/{commit}/{part}"
@@ -194,6 +197,12 @@ def names() -> list[str]:
 def dataset(name: str) -> DataSet:
     """Return the record of a data set.
 
+    Args:
+        name: Its name, which is that of its file in ``data/sets``.
+
+    Returns:
+        DataSet: The record.
+
     Raises:
         UserError: If there is no data set of this name; the message lists those that exist.
     """
@@ -210,6 +219,9 @@ def parse_part(split: str) -> Part | None:
     its share of each topic; ``train_topic_gun_control`` and ``test_topic_gun_control`` to training
     on all topics but the one that is tested.
 
+    Args:
+        split: The name.
+
     Returns:
         Part | None: ``None`` for any other name.
     """
@@ -222,6 +234,9 @@ def parse_part(split: str) -> Part | None:
 
 def part_names(topics: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name the parts of both protocols, without the ``train_`` or ``test_`` before each.
+
+    Args:
+        topics: The data set's topics.
 
     Returns:
         dict[str, tuple[str, ...]]: ``{"folds": ("fold_0", …), "topics": ("topic_dp", …)}``.
