@@ -14,6 +14,7 @@ from sbert_repro.composition import stage_overrides
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import part_names
 from sbert_repro.errors import UserError
+from sbert_repro.facts import rows
 from sbert_repro.tables import plan, spec
 
 
@@ -73,6 +74,46 @@ SMALL = {
 }
 
 
+FOLDED = {
+    "number": 99,
+    "title": "Arguments",
+    "caption": "Spearman × 100.",
+    "tolerance": 1.0,
+    "seeds": 2,
+    "columns": [{"name": "ρ", "task": "afs", "metric": "spearman"}],
+    "rows": [
+        {"name": "GloVe", "encoder": ["encoder=glove"], "paper": [34]},
+        {"name": "SVR", "quoted": "Misra et al. (2016)", "paper": [63.33]},
+        {
+            "name": "topics",
+            "train": ["encoder=bert_base", "experiment=afs"],
+            "parts": "topics",
+            "paper": [77],
+        },
+        {
+            "name": "folds",
+            "train": ["encoder=bert_base", "experiment=afs"],
+            "parts": "folds",
+            "paper": [74],
+        },
+    ],
+}
+
+
+def of_rows(dataset, title, used, expected, split="train", own=None):
+    """Return the fact that a number rests on so many rows."""
+    return rows(dataset, split, title=title, unit="pairs", used=used, expected=expected, own=own)
+
+
+def _no_model(config):
+    path = config.encoder.get("path", "")
+    return UserError(f"model {path} is not there", where="/m", mend="copy it", code="missing")
+
+
+def _no_data(name):
+    return UserError(f"there is no {name}", where="/d", mend="`make data`", code="missing")
+
+
 class Pretended:
     """Work that keeps its records in memory and counts what it was asked to do.
 
@@ -95,13 +136,11 @@ class Pretended:
         self.diverged: dict[str, Exception] = {}
         self.scores: dict[tuple[str, str], float | None] = {}
         self.fault: Exception | None = None
-        self.notes = ["NLI: 20,000 of 942,069 pairs"]
+        self.facts = [of_rows("nli", "NLI", 20_000, 942_069)]
 
     def settings(self, config, overrides):
         if config.encoder.get("path", "") in self.without:
-            raise self.fault or UserError(
-                f"model {config.encoder.get('path', '')}: no such folder. Copy it"
-            )
+            raise self.fault or _no_model(config)
         parent = None
         if config.parent is not None:
             words = stage_overrides(list(overrides), list(config.parent))
@@ -112,17 +151,17 @@ class Pretended:
 
     def parts(self, config, protocol):
         if config.data.name in self.without:
-            raise UserError(f"there is no {config.data.name}: get it with `make data`")
+            raise _no_data(config.data.name)
         return part_names(["DP", "GC", "GM"])[protocol]
 
     def check(self, config):
         if config.data.name in self.without:
-            raise UserError(f"there is no {config.data.name}: get it with `make data`")
+            raise _no_data(config.data.name)
 
     def check_tasks(self, config, tasks):
         for task in tasks:
             if task in self.without:
-                raise UserError(f"there is no {task}: get it with `make data`")
+                raise _no_data(task)
 
     def trained(self, key):
         if key in self.diverged:
@@ -140,14 +179,15 @@ class Pretended:
         if key in self.fails_at:
             raise self.fails_at[key]
         self.trainings.append(key)
-        notes = self.notes if config.data.name == "nli" else []
-        self.kept[key] = self._record("train", key, settings, {"dev": 1.0}, notes, 120.0)
+        # A record holds what is true of its own data only.
+        facts = self.facts if config.data.name == "nli" else []
+        self.kept[key] = self._record("train", key, settings, {"dev": 1.0}, facts, 120.0)
         return self.kept[key]
 
     def scored(self, config, run, tasks):
         self.check_tasks(config, tasks)
         if run is None and config.encoder.get("path", "") in self.without:
-            raise UserError(f"model {config.encoder.get('path', '')}: no such folder")
+            raise _no_model(config)
         return {task: self.kept.get(self._key(config, run, task)) for task in tasks}
 
     def score(self, config, run, tasks):
@@ -175,15 +215,15 @@ class Pretended:
         scores = {metric: score, "n": 100, "ci_low": ends[0], "ci_high": ends[1]}
         return self._record("evaluate", key, {"task": task}, scores, [], 2.0)
 
-    def _record(self, kind, key, settings, scores, notes, seconds):
+    def _record(self, kind, key, settings, scores, facts, seconds):
         return {
-            "schema": 1,
+            "schema": 2,
             "kind": kind,
             "key": key,
             "settings": settings,
             "scores": scores,
             "seed": settings.get("seed"),
-            "notes": notes,
+            "facts": facts,
             "wall_seconds": seconds,
             "git": {"commit": "0123456789abcdef", "dirty": False},
             "hardware": {"cpu": "Some CPU", "cores": 2, "ram_gib": 4.0, "gpus": ["Some GPU"]},
@@ -211,6 +251,11 @@ def written(folder: Path, content: dict) -> spec.Table:
     """A table from its content, through a YAML file."""
     (folder / "table_99.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(content))))
     return spec.load("99", folder)
+
+
+def named(plan, name):
+    """Return the jobs of a row."""
+    return [job for job in plan.jobs if job.row.name == name]
 
 
 @pytest.fixture

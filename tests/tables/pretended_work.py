@@ -1,4 +1,4 @@
-"""Work of processes that only pretend, for test_side_by_side.py: what they do are files."""
+"""Work of processes that only pretend, for test_launch.py: what they do are files."""
 
 import json
 import os
@@ -8,15 +8,13 @@ from pathlib import Path
 
 from sbert_repro.errors import UserError
 
-ENDINGS = ("user", "fault", "memory", "kill", "exit")
-
 
 class PretendedWork:
     """Trains by writing a file.
 
     Attributes:
         folder: A file `<key>` for each training that ended, `<key>.<process>` for each that began.
-        endings: Key → one of ENDINGS, in place of training.
+        endings: Key → user, fault, memory, killed or killed_once: what happens instead of training.
         seconds: That a training takes.
     """
 
@@ -34,7 +32,7 @@ class PretendedWork:
             signal.signal(signal.SIGTERM, self.end)
             (self.folder / f"{key}.{os.getpid()}").touch()
             time.sleep(self.seconds)
-            self.fail(self.endings.get(key))
+            self.fail(key, self.endings.get(key))
             found = {"kind": "train", "key": key, "threads": os.environ["OMP_NUM_THREADS"]}
             (self.folder / key).write_text(json.dumps(found))
         return found
@@ -47,7 +45,7 @@ class PretendedWork:
         (self.folder / f"saved.{os.getpid()}").touch()
         raise SystemExit(143)
 
-    def fail(self, ending):
+    def fail(self, key, ending):
         if ending == "user":
             raise UserError("loss is NaN at step 7")
         if ending == "fault":
@@ -55,11 +53,10 @@ class PretendedWork:
         if ending == "memory":
             import torch
 
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        if ending == "kill":
+            raise torch.OutOfMemoryError("said in any words")
+        begun = len(list(self.folder.glob(f"{key}.*")))
+        if ending == "killed" or (ending == "killed_once" and begun == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        if ending == "exit":
-            os._exit(3)
 
     def score(self, config, run, tasks):
         encoder = run or f"{config.encoder.path}"

@@ -1,20 +1,45 @@
-"""`python scripts/table.py`: mistakes in one line, a dry run on real files."""
+"""`python scripts/table.py`: mistakes in one line, a dry run on real files, whole tables."""
 
+import csv
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = str(ROOT / "scripts" / "table.py")
 
 
-def table(*words, **variables):
-    command = [sys.executable, str(ROOT / "scripts" / "table.py"), *words]
-    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **variables}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+@pytest.fixture
+def table(monkeypatch, capsys):
+    """Runs the command in this process; returns status, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", [SCRIPT, *words])
+        monkeypatch.setenv("HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "1"))
+        status = 0
+        try:
+            runpy.run_path(SCRIPT, run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def start(folder, *words):
+    command = [sys.executable, SCRIPT, "profile=demo", *words]
+    command += [f"paths.results={folder / 'results'}", f"paths.cache={folder / 'cache'}"]
+    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,7 +47,7 @@ def table(*words, **variables):
     [
         (["table=99"], "error: table=99: there is no such table; there are: 1, 2, "),
         ([], "error: table=: there is no such table; there are: 1, 2, "),
-        (["table=1", "launcher=ray"], "error: launcher=ray: there is no such launcher"),
+        (["table=1", "launcher=slurm"], "error: launcher=slurm: there is no such launcher"),
         (["table=1", "--dry"], "error: --dry: no such option; there are name=value, --dry-run"),
         (["table=1", "fast"], "error: fast: no such option"),
         (["table=1", "profile=huge"], "error: profile=huge: there is no such option"),
@@ -36,31 +61,30 @@ def table(*words, **variables):
         (["table=1", "seed=3"], "error: seed=3: a table has its own seeds"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(words, said):
-    done = table(*words)
-    assert done.returncode == 2
-    assert done.stderr.startswith(said)
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+def test_a_mistake_is_one_line_and_status_2(table, words, said):
+    status, out, err = table(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith(said)
+    assert len(err.splitlines()) == 1
 
 
-def test_a_dry_run_without_weights_writes_nothing(tmp_path):
+def test_a_dry_run_without_weights_writes_nothing(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     words = [f"paths.{name}={tmp_path / name}" for name in ("data", "models", "results", "cache")]
-    done = table("table=6", "profile=paper", "--dry-run", *words, HF_HOME=str(tmp_path / "hub"))
-    assert done.returncode == 0, done.stderr
-    assert "needs (1)" in done.stdout
-    assert "model google-bert/bert-base-uncased: no such folder" in done.stdout
-    assert "Cells, seed by seed: 130 cannot be run" in done.stdout
-    assert "Left to do: 120 trainings, 130 scores" in done.stdout
-    assert "there is no estimate" in done.stdout
+    status, out, err = table("table=6", "profile=paper", "--dry-run", *words)
+    assert status == 0, err
+    assert "needs (1)" in out and "google-bert/bert-base-uncased" in out
+    assert "Cells, seed by seed: 130 cannot be run" in out
+    assert "Left to do: 120 trainings, 130 scores" in out
+    assert "there is no estimate" in out
     assert list((tmp_path).glob("[!h]*")) == []
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
-def test_help_shows_words_options_and_an_example(word):
-    done = table("table=6", "profile=demo", "profile.max_seeds=2", word)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+def test_help_shows_words_options_and_an_example(table, word):
+    status, out, err = table("table=6", "profile=demo", "profile.max_seeds=2", word)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
     assert lines[0].startswith("One table of the paper: python scripts/table.py table=1")
     assert [line.split()[0] for line in lines[3:8]] == [
         "table=N",
@@ -74,32 +98,69 @@ def test_help_shows_words_options_and_an_example(word):
     assert lines[-1] == "Example: python scripts/table.py table=6 profile=demo jobs=2"
 
 
-def test_help_for_a_timed_table_shows_how_it_is_timed():
-    done = table("table=7", "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "  repeats=7" in done.stdout.splitlines()
-    assert "trainer." not in done.stdout
+def test_help_for_a_timed_table_shows_how_it_is_timed(table):
+    status, out, err = table("table=7", "--help")
+    assert (status, err) == (0, "")
+    assert "  repeats=7" in out.splitlines()
+    assert "trainer." not in out
 
 
 @pytest.mark.timeout(900)
 def test_two_at_a_time_make_the_table_that_one_makes(tmp_path):
     found = {}
     for jobs in ("1", "2"):
+        process = start(tmp_path / jobs, "table=4", f"jobs={jobs}", "trainer.max_steps=6")
+        _, said = process.communicate()
+        assert process.returncode == 0, said
         results = tmp_path / jobs / "results"
-        words = [f"paths.results={results}", f"paths.cache={tmp_path / jobs / 'cache'}"]
-        words += ["profile=demo", "trainer.max_steps=6"]
-        done = table("table=4", f"jobs={jobs}", *words)
-        assert done.returncode == 0, done.stderr
         records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
         weights = results.glob("runs/*/model/*.safetensors")
         found[jobs] = (
-            (results / "demo" / "table_4.csv").read_text().replace(f"/{jobs}/", "/"),
+            (results / "demo" / "table_4.csv").read_text(),
             {record["key"]: record["scores"] for record in records},
             {path.parents[1].name: path.read_bytes() for path in weights},
         )
-        # One line as each model begins, and with two at a time one as it ends.
-        begun = [line for line in done.stderr.splitlines() if line.startswith("table 4 [")]
-        assert len([line for line in begun if " at work" in line]) == (
-            len(begun) // 2 if jobs == "2" else 0
-        )
+        # A line as each model begins, and one as it ends.
+        lines = [line for line in said.splitlines() if line.startswith("table 4 [")]
+        assert len([line for line in lines if ": done; " in line]) == len(lines) // 2 == 4
     assert found["1"][2] and found["1"] == found["2"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_table_goes_on_after_an_interruption_and_is_done_once(tmp_path):
+    words = ("table=2", "trainer.max_steps=10", "trainer.save_every=2", "trainer.progress=false")
+    process = start(tmp_path, *words)
+    deadline = time.monotonic() + 600
+    while not list(tmp_path.glob("results/runs/*/checkpoints/last.ckpt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted: the same command goes on")
+    assert "Traceback" not in said
+    path = tmp_path / "results" / "demo" / "table_2.csv"
+    early = list(csv.DictReader(path.open(encoding="utf-8")))
+
+    process = start(tmp_path, *words)
+    out, said = process.communicate()
+    assert process.returncode == 0, said
+    found = list(csv.DictReader(path.open(encoding="utf-8")))
+    assert len(found) == len(early) == 18
+    ran = {line["row"]: line for line in found}
+    for row in ("SBERT-NLI-base", "SBERT-STSb-base", "SBERT-NLI-STSb-base"):
+        assert float(ran[row]["ours"]) <= 100
+        assert ran[row]["verdict"] == "stand-in"
+    nli, both = (ran[row]["run_keys"].split() for row in ("SBERT-NLI-base", "SBERT-NLI-STSb-base"))
+    assert both[0] == nli[0], "the first stage is the other row's run"
+    kept = json.loads((path.parent / "records" / "table_2.json").read_text(encoding="utf-8"))
+    assert {key for line in found for key in line["run_keys"].split()} == kept["records"].keys()
+
+    before = {p: p.read_bytes() for p in path.parent.rglob("table_2.*")}
+    process = start(tmp_path, *words)
+    again, said = process.communicate()
+    assert process.returncode == 0
+    assert again == out
+    assert not [line for line in said.splitlines() if line.startswith("table 2 [")]
+    assert {p: p.read_bytes() for p in path.parent.rglob("table_2.*")} == before

@@ -411,8 +411,12 @@ def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
             lines.append(f"Table {name}: timed, nothing is trained.")
             continue
         also = f" ({shares} of them shared with tables above)" if shares else ""
-        rows = "1 row cannot" if unplanned == 1 else f"{unplanned} rows cannot"
-        rest = f" {rows} be planned here and stay uncounted (see its own dry run)."
+        rows = (
+            "1 row is not counted: it"
+            if unplanned == 1
+            else f"{unplanned} rows are not counted: they"
+        )
+        rest = f" {rows} cannot be planned here (see its own dry run)."
         lines.append(
             f"Table {name}: {cost.trainings} trainings{also}, {cost.scores} scores, "
             f"{cost.blocked} of both blocked.{rest if unplanned else ''}"
