@@ -1,4 +1,4 @@
-"""Rows become jobs with keys: what is shared, what is done, what cannot be run, what it would cost."""
+"""Rows become jobs with keys: what is shared, done, impossible, and what it would cost."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a reader sees: the paper's shape, honest captions, exact columns, the same bytes each time."""
+"""What a reader sees: the paper's shape, honest captions, exact columns, the same bytes."""
 
 import csv
 import dataclasses
@@ -113,7 +113,8 @@ def test_rows_with_the_same_stand_in_share_a_mark_and_columns_may_differ(finishe
     found = finished("lite", table=spec.load("6"))
     legend = render.legend_of(found)
     assert legend[0] == (
-        f"ᵃ NLI: {NLI}, mean; STSb: all-MiniLM-L6-v2 fine-tuned on 5,749 STSb pairs, regression, mean"
+        f"ᵃ NLI: {NLI}, mean; "
+        "STSb: all-MiniLM-L6-v2 fine-tuned on 5,749 STSb pairs, regression, mean"
     )
     assert len(legend) == 10
     table = as_markdown(found)
