@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from sbert_repro.command_line import hydra_command
+from sbert_repro.cli import hydra_command
 
 
 @hydra_command("train")

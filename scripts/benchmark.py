@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sbert_repro.command_line import hydra_command
+from sbert_repro.cli import hydra_command
 from sbert_repro.storage import write_file
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _GOALS = ("goal", "goals")
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Measure, print a table, write the figures."""
     # Heavy imports stand here so that a misspelt option is refused at once.
-    from sbert_repro.composition import build
+    from sbert_repro.compose import build
     from sbert_repro.storage import check_writable
 
     output = None if config.output is None else Path(config.output)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sbert_repro.command_line import one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.data.download import SOURCE_FILE
 from sbert_repro.data.schema import DataSet, Source, dataset, names
 from sbert_repro.data.word_vectors import FOLDER, PUBLISHED

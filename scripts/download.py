@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sbert_repro.command_line import one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.data import word_vectors
 from sbert_repro.data.download import download
 from sbert_repro.data.schema import dataset, names

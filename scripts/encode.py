@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 from omegaconf import DictConfig
 
-from sbert_repro.command_line import hydra_command
-from sbert_repro.inference.options import EncodeConfig  # noqa: F401 - known to Hydra by being read
-from sbert_repro.quoting import quoted
+from sbert_repro.cli import hydra_command
 
 
-@hydra_command("encode")
+@hydra_command("encode", texts={"input", "output", "encoder.key"})
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Encode, and say what was done."""
     # Heavy imports stand here so that a misspelt option is refused at once.
@@ -29,5 +25,4 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], {"input", "output", "encoder.key"})
     main()

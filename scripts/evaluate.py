@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from sbert_repro.command_line import hydra_command
-from sbert_repro.quoting import quoted
+from sbert_repro.cli import hydra_command
 from sbert_repro.storage import check_writable, write_file
 
 
-@hydra_command("evaluate")
+@hydra_command("evaluate", texts={"task", "encoder.key"})
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Evaluate, print a table, write the scores."""
     # Heavy imports stand here so that a misspelt option is refused at once.
-    from sbert_repro.composition import build
+    from sbert_repro.compose import build
     from sbert_repro.evaluation.evaluate import as_json, evaluate, table
     from sbert_repro.evaluation.run import encoder_of
 
@@ -41,5 +39,4 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], {"task", "encoder.key"})
     main()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sbert_repro.command_line import hydra_command
+from sbert_repro.cli import hydra_command
 from sbert_repro.export import export
-from sbert_repro.quoting import quoted
 
 
-@hydra_command("export")
+@hydra_command("export", texts={"run"})
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Write the folder and say how to load it."""
     folder = Path(config.output)
@@ -21,5 +19,4 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], {"run"})
     main()

@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sbert_repro.command_line import one_line_errors
+from sbert_repro.cli import HELP, one_line_errors, usage
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
-from sbert_repro.usage import HELP, usage
 
 _SENTENCES = {"demo": 400}
 _PAPER = 10_000
@@ -30,7 +29,7 @@ def main() -> None:
     profile = words.pop("profile", "paper")
     changes = [f"{name}={value}" for name, value in words.items()]
     log_masked()
-    from sbert_repro.composition import prepare
+    from sbert_repro.compose import prepare
     from sbert_repro.evaluation.speed.headline import headline
     from sbert_repro.evaluation.speed.record import composed, quiet
     from sbert_repro.report.headline import write

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,15 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sbert_repro.command_line import hydra_command
+from sbert_repro.cli import hydra_command
 from sbert_repro.facts import sentences
-from sbert_repro.quoting import quoted
 from sbert_repro.storage import check_writable, write_file
 
 SHOWN = 20
 
 
-@hydra_command("search")
+@hydra_command("search", texts={"corpus", "queries", "output", "encoder.key"})
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Search, print the beginning, write everything."""
     # Heavy imports stand here so that a misspelt option is refused at once.
@@ -43,5 +41,4 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], {"corpus", "queries", "output", "encoder.key"})
     main()

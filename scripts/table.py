@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sbert_repro.command_line import one_line_errors
+from sbert_repro.cli import HELP, one_line_errors, usage
+from sbert_repro.compose import ROW_OPTIONS, compose_table, prepare
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
-from sbert_repro.usage import HELP, usage
 
 if TYPE_CHECKING:
     from sbert_repro.tables.spec import Table
@@ -101,7 +101,6 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
         changes: Options of configs/speed.yaml.
         dry: Only show.
     """
-    from sbert_repro.composition import prepare
     from sbert_repro.evaluation.speed import record, rows
     from sbert_repro.tables.timed import TimedSheet, write
 
@@ -130,13 +129,13 @@ def show_usage(own: dict[str, str], changes: list[str]) -> None:
         changes: Words that change options, which are shown changed.
     """
     from sbert_repro.evaluation.speed import record
-    from sbert_repro.tables import plan, spec
+    from sbert_repro.tables import spec
 
     if own["table"] in spec.existing() and spec.load(own["table"]).timed:
         config = record.composed(own["profile"], changes)
     else:
-        config = plan.check(plan.Request(own["profile"], tuple(changes)))
-    without = (*plan.OF_ROWS, "seed", "prepare", "profile.name", "output")
+        config = compose_table(own["profile"], changes)
+    without = (*ROW_OPTIONS, "seed", "prepare", "profile.name", "output")
     print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
 
 
@@ -175,11 +174,10 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
         profile: Name of the profile.
         changes: Options of train.py.
     """
-    from sbert_repro.composition import prepare
     from sbert_repro.tables import launch, plan, render, training_speed
 
     request = plan.Request(profile, tuple(changes))
-    base = plan.check(request)
+    base = compose_table(profile, changes)
     prepare(base)
     work = launch.LedgerWork(base)
     records = work.records()
@@ -203,11 +201,10 @@ def reproduce(table: Table, profile: str, changes: list[str], launcher: str, cou
         launcher: The word of one.
         count: How many models at a time.
     """
-    from sbert_repro.composition import prepare
     from sbert_repro.tables import launch, plan, render
 
     request = plan.Request(profile, tuple(changes))
-    base = plan.check(request)
+    base = compose_table(profile, changes)
     prepare(base)
     work = launch.LedgerWork(base)
     chosen = launch.launcher(launcher)(work, count, base)

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from sbert_repro.command_line import USER_MISTAKE, one_line_errors
+from sbert_repro.cli import USER_MISTAKE, one_line_errors
 from sbert_repro.config import PathsConfig
 from sbert_repro.data.download import BROKEN, State, states
 from sbert_repro.errors import UserError

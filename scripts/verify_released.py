@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sbert_repro.command_line import one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.errors import UserError
 
 OFF = 1
@@ -23,7 +23,7 @@ OFF = 1
 def main() -> None:
     """Verify each model that is there, print a table for each, then one line on all."""
     # Heavy imports stand here so that a misspelt option is refused at once.
-    from sbert_repro.composition import compose
+    from sbert_repro.compose import compose
 
     words = sys.argv[1:]
     compose([*words, "encoder=released", "encoder.path=any"], "evaluate")

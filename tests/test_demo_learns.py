@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sbert_repro.composition import compose, prepare
+from sbert_repro.compose import compose, prepare
 from sbert_repro.evaluation.evaluate import evaluate
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.training.run import train

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.config import CONFIG_DIR, canonical_json
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.tasks import resolve

@@ -8,7 +8,7 @@ import yaml
 from sbert_repro import export as exporting
 from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.backbone.transformer import load, load_tokenizer
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
 from sbert_repro.export import export
@@ -93,7 +93,8 @@ def test_the_card_names_base_data_scores_settings_and_limits(runs, tmp_path):
         f"run {KEY}", "`google-bert/bert-base-uncased`", "revision `86b5`", NOTE,
         "| stsb, spearman | 84.68 | 80.00 to 88.00 | 1379 |",
         "| stsb dev: dev_spearman, seen in training | 81.23 |",
-        "STSb (train)", "NLI (train)", "ClassificationLoss num_labels=3", "lr=2e-05", f"`{NLI}`",
+        "STSb (train)", "NLI (train)", f"`{NLI}`",
+        "classification, num_labels=3", "adamw, lr=2e-05",
     ):  # fmt: skip
         assert words in body, words
     assert "korsts" not in body and "dev_best |" not in body

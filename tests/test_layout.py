@@ -18,14 +18,14 @@ SOURCE = ROOT / "src" / "sbert_repro"
 LAYERS = (
     {"data"},
     {"backbone", "pooling", "losses"},
-    {"training"},
+    {"compose"},
+    {"training", "cli"},
     {"inference"},
     {"encoders"},
     {"evaluation"},
     {"benchmarks"},
     {"tables"},
     {"report"},
-    {"model_card"},
     {"export"},
 )
 # Read on a laptop, on a login node, in a notebook: seconds matter, and torch costs several.

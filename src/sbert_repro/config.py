@@ -1,13 +1,14 @@
-"""The typed root of every command's options, and what a configuration is by content.
+"""The types of every command's options, and the keys of runs.
 
-``configs/`` holds one visible YAML file an option; this file holds the types behind them. Options
-with a ``_target_`` are checked against that class's signature first (`sbert_repro.composition`).
+``configs/`` holds one YAML file for each option; this file holds the types behind them. Options
+with a ``_target_`` are typed by the signature of that class (`compose.check`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,25 +19,25 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
-"""Where the visible options lie: ``configs/`` of the repository."""
+"""``configs/`` of the repository."""
 
 
 class Checkpoint(Enum):
-    """Which weights a run keeps: those of its best dev score (the authors' code) or its last."""
+    """Which weights a run keeps: those of its best dev score (the authors' code) or the last."""
 
     best_dev = "best_dev"
     last = "last"
 
 
 class Precision(Enum):
-    """Number format of the matrix products; master weights are fp32 in both."""
+    """Number format of matrix products; the weights that are updated are fp32 in both."""
 
     fp32 = "fp32"
     bf16 = "bf16"
 
 
 class Decay(Enum):
-    """Learning rate after the warm-up: down to 0 in a line (the authors' code) or constant."""
+    """Learning rate after the warm-up: linearly down to 0 (the authors' code) or constant."""
 
     linear = "linear"
     constant = "constant"
@@ -53,7 +54,7 @@ class WandbMode(Enum):
 
 @dataclass
 class DataConfig:
-    """Which rows a run trains on and which it watches; one file a data set in ``configs/data``."""
+    """Which rows a run trains on and which it scores meanwhile: ``configs/data``."""
 
     name: str = MISSING
     split: str = "train"
@@ -68,7 +69,7 @@ class DataConfig:
 
 @dataclass
 class TrainerConfig:
-    """How the optimizer is driven; section 3.1 of the paper where it says so."""
+    """Steps, batches and learning rate; section 3.1 of the paper where it says so."""
 
     epochs: int = MISSING
     max_steps: int | None = None
@@ -91,7 +92,7 @@ class ProfileConfig:
 
     name: str = MISSING
     banner: str = ""
-    timed_banner: str = ""  # above speeds, in whose tables the profile's stand-ins are not timed
+    timed_banner: str = ""  # above tables of speeds, where stand-ins are not timed
     limits: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     learning_rate: float = 2e-5
@@ -106,7 +107,7 @@ class ProfileConfig:
 
 @dataclass
 class PathsConfig:
-    """Where things lie; relative paths count from the folder the command is started in."""
+    """Folders; relative paths start at the folder the command is started in."""
 
     data: str = "${sbert_find:SBERT_DATA,data}"
     models: str = "${sbert_find:SBERT_MODELS,models}"
@@ -146,7 +147,7 @@ class TrainConfig:
 
 @dataclass
 class EncoderConfig:
-    """What all commands have that use a finished encoder."""
+    """What all commands that use a finished encoder have in common."""
 
     encoder: Any = MISSING
     pooling: Any = MISSING
@@ -169,6 +170,16 @@ class EvaluateConfig(EncoderConfig):
 
 
 @dataclass
+class EncodeConfig(EncoderConfig):
+    """Root of ``python scripts/encode.py``."""
+
+    input: str = MISSING
+    output: str = MISSING
+    block: int = 2048
+    overwrite: bool = False
+
+
+@dataclass
 class SearchConfig(EncoderConfig):
     """Root of ``python scripts/search.py``."""
 
@@ -186,11 +197,32 @@ class BenchmarkConfig(EncoderConfig):
     classifier: Any = MISSING
 
 
-def _find(variable: str, folder: str) -> str:
-    """Name a root: the environment's, else ``folder`` here, else ``../shared/folder`` if it is."""
-    import os  # the environment is read when an option is resolved, never when this is imported
+@dataclass
+class SpeedConfig(EncoderConfig):
+    """Root of Table 7 and of ``python scripts/headline.py``: what is timed and how often."""
 
-    here = Path(folder).is_dir() or not (shared := Path("..") / "shared" / folder).is_dir()
+    again: bool = False
+    repeats: int = 7
+    sentences: int = 1024
+    batch_size: int = 32
+    pairs: int = 512
+    largest: int = 100_000
+
+
+@dataclass
+class ExportConfig:
+    """Root of ``python scripts/export.py``."""
+
+    run: str = MISSING
+    output: str = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    prepare: list[Any] = field(default_factory=list)
+
+
+def _find(variable: str, folder: str) -> str:
+    """Return the environment's folder, else ``folder`` here, else ``../shared/folder`` if it is."""
+    shared = Path("..") / "shared" / folder
+    here = Path(folder).is_dir() or not shared.is_dir()
     return os.environ.get(variable) or (folder if here else str(shared))
 
 
@@ -201,12 +233,20 @@ def _test_part(data: str, split: str) -> list[str]:
 
 OmegaConf.register_new_resolver("sbert_find", _find, replace=True)
 OmegaConf.register_new_resolver("sbert_test_part", _test_part, replace=True)
-for _root in (TrainConfig, EvaluateConfig, SearchConfig, BenchmarkConfig):
+for _root in (
+    TrainConfig,
+    EvaluateConfig,
+    EncodeConfig,
+    SearchConfig,
+    BenchmarkConfig,
+    SpeedConfig,
+    ExportConfig,
+):
     ConfigStore.instance().store(f"{_root.__name__.removesuffix('Config').lower()}_schema", _root)
 
 
 def plain(value: Any) -> Any:
-    """Turn a configuration into JSON's types: interpolations resolved, enums by their name.
+    """Turn a configuration into JSON's types: interpolations resolved, enums by name.
 
     Args:
         value: A node of a composed configuration, or plain Python values.
@@ -238,11 +278,11 @@ def canonical_json(value: Any) -> str:
 
 
 def run_key(kind: str, settings: Mapping[str, Any]) -> str:
-    """Name a number by everything that changes it.
+    """Return the key of a result: a digest of everything that changes it.
 
     Args:
         kind: ``train`` or ``evaluate``; the two never share a key.
-        settings: What changes the number, and nothing else (no paths, no log options).
+        settings: What changes the result, and nothing else (no paths, no log options).
 
     Returns:
         str: 16 hex digits.

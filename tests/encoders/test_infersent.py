@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.infersent import InferSentEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.storage import sha256_of

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.released import released
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.base import FittedEncoder, SentenceEncoder
 from sbert_repro.encoders.tfidf import TfidfEncoder
 from sbert_repro.errors import UserError

@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.backbone.transformer import load, load_tokenizer
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.base import PairScorer, SentenceEncoder
 from sbert_repro.encoders.transformer import Described, TransformerEncoder, describe
 from sbert_repro.errors import UserError

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders import use
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.encoders.use import UseEncoder

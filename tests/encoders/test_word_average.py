@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.encoders.word_average import WordAverageEncoder
 from sbert_repro.errors import UserError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.run import check_tasks

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sbert_repro.backbone.transformer import load as load_model
 from sbert_repro.backbone.transformer import load_tokenizer
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.data.schema import dataset
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import run

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from sbert_repro import composition
-from sbert_repro.composition import stage_overrides
+from sbert_repro.compose import compose, compose_table, stage_overrides
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import part_names
 from sbert_repro.errors import UserError
 from sbert_repro.facts import rows
 from sbert_repro.tables import plan, spec
-
-
-@functools.cache
-def _composed(overrides, config_name):
-    return composition.compose(list(overrides), config_name)
-
-
-def compose(overrides, config_name="train"):
-    """As `composition.compose`, which takes a quarter of a second, but once for all tests."""
-    return _composed(tuple(overrides), config_name)
-
-
-@pytest.fixture(autouse=True)
-def _compose_once(monkeypatch):
-    monkeypatch.setattr(plan, "compose", compose)
-
 
 SMALL = {
     "number": 99,
@@ -264,6 +246,6 @@ def planned(small, work):
 
     def make(profile="paper", changes=(), table=small):
         request = plan.Request(profile, tuple(changes))
-        return plan.make(table, request, plan.check(request), work)
+        return plan.make(table, request, compose_table(request.profile, request.changes), work)
 
     return make

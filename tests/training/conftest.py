@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 
 WORDS = "a the man woman dog cat plays runs eats sings red green big small outside no".split()
 LABELS = ["contradiction", "entailment", "neutral"]

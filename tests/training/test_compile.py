@@ -9,10 +9,9 @@ from safetensors.torch import load_file
 from torch._inductor.cpp_builder import get_cpp_compiler
 
 from sbert_repro.backbone.compiled import CompiledNetwork
-from sbert_repro.composition import compose
+from sbert_repro.compose import check_training, compose
 from sbert_repro.errors import UserError
 from sbert_repro.training.fit import fit
-from sbert_repro.training.options import check_options
 from sbert_repro.training.run import key_of
 from sbert_repro.training.watch import Watch
 
@@ -41,7 +40,7 @@ def test_it_is_in_the_key_only_where_it_is_used(overrides):
 
 def test_what_cannot_be_compiled_is_refused_at_once():
     with pytest.raises(UserError, match=r"trainer\.compile=true: only transformers.*BiLstmEncoder"):
-        check_options(compose(["experiment=infersent", "trainer.compile=true"]))
+        check_training(compose(["experiment=infersent", "trainer.compile=true"]))
 
 
 @pytest.fixture

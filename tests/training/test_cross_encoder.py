@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from sbert_repro.backbone.transformer import load
+from sbert_repro.compose import check_training
 from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.similarity import spearman
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
-from sbert_repro.training.options import check_options
 from sbert_repro.training.run import key_of, train
 
 
@@ -126,7 +126,7 @@ def test_the_options_of_a_cross_encoder(config_of):
     )
     nli = config_of("loss=cross_classification")
     assert (nli.data.name, nli.data.dev, nli.checkpoint.name) == ("nli", None, "last")
-    check_options(nli)
+    check_training(nli)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_the_options_of_a_cross_encoder(config_of):
     [
         (
             ["loss=cross_classification", "data.dev=stsb"],
-            r"data\.dev=stsb: loss=cross_classification gives no score .*data\.dev=null checkp",
+            r"data\.dev=stsb: loss=cross_classification predicts no score .*data\.dev=null checkp",
         ),
         (
             ["loss=cross_regression", "data.dev=wikisections"],
-            r"data\.dev=wikisections holds triplets; loss=cross_regression is watched on scored p",
+            r"data\.dev=wikisections: holds triplets; loss=cross_regression needs scored pairs",
         ),
-        (["loss=cross_regression", "data=nli"], r"loss=cross_regression needs scored pairs; data"),
+        (["loss=cross_regression", "data=nli"], r"loss=cross_regression: needs scored pairs; data"),
         (["loss=cross_regression", "loss.error=rank"], r"loss\.error=rank: expected one of cross_"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.utils import parameters_to_vector
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.training.fit import _begin, _drive, fit
 from sbert_repro.training.processes import together
 from sbert_repro.training.run import settings_of

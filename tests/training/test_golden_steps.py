@@ -26,7 +26,7 @@ OBJECTIVES = {
 
 def losses(words, folder):
     """The loss of each of the first 20 steps, fp32 on one thread of the CPU."""
-    from sbert_repro.composition import compose, prepare
+    from sbert_repro.compose import compose, prepare
     from sbert_repro.training.fit import fit
 
     torch.set_num_threads(1)

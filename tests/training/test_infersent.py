@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from sbert_repro.backbone import bilstm
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, check_training, compose
 from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
 from sbert_repro.export import export
 from sbert_repro.training import start
 from sbert_repro.training.fit import fit
-from sbert_repro.training.options import check_options
 from sbert_repro.training.run import key_of, train
 from sbert_repro.training.save import load_head
 from sbert_repro.training.sgd_shrink import ShrinkingRate
@@ -203,8 +202,8 @@ def test_dev_labels_need_an_objective_with_classes(config_of):
     with pytest.raises(
         UserError, match="holds labelled pairs, and loss=regression gives no labels"
     ):
-        check_options(config_of("loss=regression", "data.dev=nli"))
-    check_options(config_of("loss=classification", "data.dev=nli"))
+        check_training(config_of("loss=regression", "data.dev=nli"))
+    check_training(config_of("loss=classification", "data.dev=nli"))
 
 
 def test_the_untrained_network_is_an_encoder_of_its_own(word_file, tmp_path):

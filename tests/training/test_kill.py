@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import evaluate_trained
 from sbert_repro.ledger import Ledger

@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_says_which_file_to_delete(config_of, tmp_path, mon
 PROGRAM = """
     import os, signal, sys
     from pathlib import Path
-    from sbert_repro.composition import compose
+    from sbert_repro.compose import compose
     from sbert_repro.training.fit import fit
     from sbert_repro.training.watch import Watch
     import torch

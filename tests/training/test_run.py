@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from sbert_repro.aliases import former
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.evaluation.run import evaluate_trained
 from sbert_repro.facts import sentences

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.composition import build
+from sbert_repro.compose import build
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.encoders.run import from_run

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
-from sbert_repro.composition import build
+from sbert_repro.compose import build
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of

@@ -6,7 +6,6 @@ their keys, so a run that two rows need is one run, trained by whichever job com
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 import statistics
@@ -19,28 +18,22 @@ from typing import Any, Protocol
 import yaml
 from omegaconf import DictConfig
 
-from sbert_repro.composition import STAGE_LENGTHS, compose, options_of, stage_overrides
+from sbert_repro.compose import (
+    STAGE_LENGTHS,
+    compose,
+    known_to,
+    option_name,
+    stage_overrides,
+)
 from sbert_repro.config import CONFIG_DIR, canonical_json, run_key
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.tables import spec
 from sbert_repro.tables.spec import Column, Row, Table
-from sbert_repro.typed_options import check_lengths, key_of
 
 Record = dict[str, Any]
 UNTRAINED = 0
 """Stands for the seed of an encoder that is used as it is."""
 ENCODERS = CONFIG_DIR / "encoder"
-OF_ROWS = (
-    "encoder",
-    "pooling",
-    "concatenation",
-    "loss",
-    "data",
-    "experiment",
-    "parent",
-    "evaluate",
-)
-"""Options that each row of a table chooses for itself."""
 _NEUTRAL = (
     "paths.",
     "wandb.",
@@ -85,48 +78,6 @@ def is_neutral(override: str) -> bool:
         Whether a table need not mention it.
     """
     return override.lstrip("+~").startswith(_NEUTRAL)
-
-
-def check(request: Request) -> DictConfig:
-    """Refuse what is wrong with the command itself, before any row is looked at.
-
-    Args:
-        request: What was asked for.
-
-    Returns:
-        The profile's options.
-
-    Raises:
-        UserError: An option does not exist, or is one that the rows or the table decide.
-    """
-    for change in request.changes:
-        name = change.partition("=")[0].lstrip("+~")
-        if name in OF_ROWS:
-            raise UserError(f"rows of a table choose their own {name}; leave it out", where=change)
-        if name == "seed":
-            raise UserError(
-                "a table has its own seeds; choose how many: profile.max_seeds=N", where=change
-            )
-    words = [f"profile={request.profile}", *known_to("train", request.changes)]
-    base = compose(words, "train")
-    check_lengths(base)
-    return base
-
-
-def known_to(root: str, changes: Sequence[str]) -> list[str]:
-    """Return the changes that a command knows: what is not trained has no trainer to change.
-
-    What no command knows is kept, for `compose` to refuse.
-    """
-    known, elsewhere = _groups(root), _groups("evaluate" if root == "train" else "train")
-    names = [change.partition("=")[0].lstrip("+~").partition(".")[0] for change in changes]
-    pairs = zip(names, changes, strict=True)
-    return [change for name, change in pairs if name in known or name not in elsewhere]
-
-
-@functools.cache
-def _groups(root: str) -> frozenset[str]:
-    return frozenset(key.partition(".")[0] for key in options_of(root))
 
 
 # What is to be done
@@ -469,7 +420,7 @@ def _compose_stages(row: Row, words: list[str], request: Request) -> _Composed:
     root = "train" if row.trained else "evaluate"
     overrides = [f"profile={request.profile}", *words, *known_to(root, request.changes)]
     config = compose(overrides, root)
-    lengths = [change for change in request.changes if key_of(change) in STAGE_LENGTHS]
+    lengths = [change for change in request.changes if option_name(change) in STAGE_LENGTHS]
     if row.trained and config.parent is not None and lengths:
         # Typed for a table, lengths hold for all its runs, so also for a first stage, which is
         # another row's run.

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sbert_repro.backbone.transformer import TransformerBackbone
-from sbert_repro.composition import build, described
+from sbert_repro.compose import build, check_training, described
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
@@ -26,7 +26,6 @@ from sbert_repro.training.distributed import rank, ranks
 from sbert_repro.training.examples import Examples, load_examples
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import warm_up
-from sbert_repro.training.options import check_options
 from sbert_repro.training.order import RunOrder, ready_for
 from sbert_repro.training.processes import check_devices, together
 from sbert_repro.training.progress import Bar, quiet
@@ -84,7 +83,7 @@ def fit(
     Raises:
         UserError: If data or model are missing or damaged, or the loss is no number any more.
     """
-    check_options(config)
+    check_training(config)
     on = (config.trainer.devices, config.trainer.accelerator)
     check_devices(*on)
     begun = _begin(config, folder, parent_model, tracking or Tracking())

@@ -22,7 +22,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sbert_repro import aliases
-from sbert_repro.composition import compose, described, stage_overrides
+from sbert_repro.compose import check_training, compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
 from sbert_repro.data import tokens
 from sbert_repro.data.read import missing, read, split_path
@@ -34,7 +34,6 @@ from sbert_repro.redaction import without_secrets
 from sbert_repro.storage import lock, remove_leftovers, sha256_of, write_file
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import start, tracking
-from sbert_repro.training.options import check_options
 
 KIND = "train"
 _TRAINER = (
@@ -72,7 +71,7 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     Raises:
         UserError: If model or data are not there, or the encoder cannot be trained.
     """
-    check_options(config)
+    check_training(config)
     trainer = plain(config.trainer)
     used = [option for option, usual in _TRAINER_WHEN_SET.items() if trainer[option] != usual]
     return {

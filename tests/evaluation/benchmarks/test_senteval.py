@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.benchmarks.senteval import SentEvalBenchmark
 

@@ -124,7 +124,7 @@ def test_mistakes_are_one_line(typed, capsys):
     for word, says in {
         "sentences=99999": "distinct sentences, expected no more",
         "sentence=5": "did you mean sentences?",
-        "pairs=0": "pairs=0: expected 1 or more",
+        "pairs=0": "pairs=0: expected at least 1",
         "--dry-run": "no such option",
     }.items():
         with pytest.raises(SystemExit) as end:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("word", "says"),
     [
         ("repeats=0", "repeats=0: expected 1"),
-        ("sentences=1", "expected 2 or more"),
+        ("sentences=1", "expected at least 2"),
         ("encoder=roberta_base", "encoder=roberta_base: each row .* change nothing"),
         ("encoder.engine=reference", "encoder.engine=reference: each row"),
         ("pooling=max", "pooling=max: each row"),

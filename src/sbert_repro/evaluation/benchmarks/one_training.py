@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from sbert_repro.batch import Batch
-from sbert_repro.composition import build, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.speed.record import quiet

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from sbert_repro.composition import build
+from sbert_repro.compose import build
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.benchmarks.figures import Figures, Seconds, conditions, timed

@@ -14,15 +14,13 @@ import torch
 import transformers
 from omegaconf import DictConfig
 
-from sbert_repro.composition import compose
-from sbert_repro.config import run_key
-from sbert_repro.errors import UserError
-from sbert_repro.evaluation.speed.options import SpeedConfig
+from sbert_repro.compose import compose_speed
+from sbert_repro.config import SpeedConfig, run_key
 from sbert_repro.evaluation.speed.rows import lineup, measured
 from sbert_repro.ledger import Ledger, hardware, versions
 from sbert_repro.storage import sha256_of
-from sbert_repro.typed_options import key_of
 
+composed = compose_speed
 KIND = "speed"
 SCHEMA = SpeedConfig
 """Imported for its name in Hydra's store, which ``configs/speed.yaml`` starts from."""
@@ -45,36 +43,7 @@ TIMED_CODE = (
 )
 """Files and folders of the package that are at work while a time is taken."""
 _PACKAGE = Path(__file__).resolve().parents[2]
-_OF_ROWS = ("encoder", "engine", "pooling")
 Record = dict[str, Any]
-
-
-def composed(profile: str, changes: Sequence[str]) -> DictConfig:
-    """Compose the options of a measurement.
-
-    Args:
-        profile: Name of the profile.
-        changes: Options of ``configs/speed.yaml`` as typed.
-
-    Returns:
-        DictConfig: Checked.
-
-    Raises:
-        UserError: If an option does not exist, is out of range, or would change nothing.
-    """
-    for word in changes:
-        if key_of(word).partition(".")[0] in _OF_ROWS:
-            raise UserError(
-                f"{word}: each row of Table 7 names its own, and the headline takes BERT-base, so "
-                "it would change nothing; leave it out"
-            )
-    # The demo's are few, so that it takes seconds.
-    few = ["sentences=64", "repeats=5"] if profile == "demo" else []
-    config = compose([f"profile={profile}", *few, *changes], "speed")
-    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1), ("pairs", 1)):
-        if config[name] < least:
-            raise UserError(f"{name}={config[name]}: expected {least} or more")
-    return config
 
 
 def quiet() -> None:

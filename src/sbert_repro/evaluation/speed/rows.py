@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.composition import compose
+from sbert_repro.compose import compose
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import Model

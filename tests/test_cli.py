@@ -4,12 +4,15 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sbert_repro.command_line import hydra_command, one_line_errors
+from sbert_repro.cli import hydra_command, one_line_errors, quoted, split_words
+from sbert_repro.compose import word_of
 from sbert_repro.errors import UserError
 
 SAYS = """
-from sbert_repro.command_line import hydra_command
+from sbert_repro.cli import hydra_command
+from sbert_repro.compose import word_of
 from sbert_repro.errors import UserError
 
 @hydra_command("train")
@@ -18,7 +21,7 @@ def main(config, overrides):
         raise UserError("nli/train.parquet: no such file: run `make data`")
     if config.seed == 2:
         raise ZeroDivisionError("a bug")
-    print(f"pooling {config.pooling._target_.rsplit('.', 1)[1]} seed {config.seed} {overrides}")
+    print(f"pooling {word_of(config.pooling)} seed {config.seed} {overrides}")
 
 main()
 """
@@ -58,8 +61,8 @@ def test_a_bug_keeps_its_traceback(tmp_path):
 def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_path):
     done = command(tmp_path, "-m", "pooling=mean,max", "seed=range(1,4,2)")
     assert done.returncode == 2
-    assert "pooling MeanPooling seed 3 ['pooling=mean', 'seed=3']" in done.stdout
-    assert "pooling MaxPooling seed 3 ['pooling=max', 'seed=3']" in done.stdout
+    assert "pooling mean seed 3 ['pooling=mean', 'seed=3']" in done.stdout
+    assert "pooling max seed 3 ['pooling=max', 'seed=3']" in done.stdout
     assert done.stderr.count("error: nli/train.parquet") == 2
 
 
@@ -78,7 +81,7 @@ def test_the_same_process_may_run_two_commands(monkeypatch, capsys):
 
     @hydra_command("train")
     def main(config, overrides):
-        seen.append((config.loss["_target_"].rsplit(".", 1)[1], overrides))
+        seen.append((word_of(config.loss), overrides))
         if len(seen) == 1:
             raise UserError("first")
 
@@ -90,6 +93,38 @@ def test_the_same_process_may_run_two_commands(monkeypatch, capsys):
             with pytest.raises(SystemExit):
                 main()
     assert seen == [
-        ("RegressionLoss", ["loss=regression", "data=stsb"]),
-        ("TripletLoss", ["loss=triplet", "data=stsb"]),
+        ("regression", ["loss=regression", "data=stsb"]),
+        ("triplet", ["loss=triplet", "data=stsb"]),
     ]
+
+
+PARSER = OverridesParser.create()
+
+
+@pytest.mark.parametrize(
+    "value", ["stsb", "sts12,stsb", "[a,b]", "12345678e9012345", "0123456789012345", "'sts,stsb'"]
+)
+def test_values_survive_hydras_grammar(value):
+    parsed = PARSER.parse_override(quoted([f"task={value}"], {"task"})[0])
+    assert parsed.value() == value.strip("'")
+    assert not parsed.is_sweep_override()
+
+
+def test_only_named_options_are_quoted_and_none_in_a_sweep():
+    words = ["encoder=a", "tasks=a,b", "task=", "task=null", "--cfg"]
+    assert quoted(words, {"task"}) == words
+    assert quoted(["-m", "task=a,b"], {"task"}) == ["-m", "task=a,b"]
+
+
+def test_a_commands_own_words_are_told_from_options():
+    typed = ["table=1", "seed=1", "--dry-run", "+profile.x=1"]
+    own, others, flags = split_words(typed, {"table": "", "jobs": "1"}, ["--dry-run"])
+    assert own == {"table": "1", "jobs": "1"}
+    assert others == ["seed=1", "+profile.x=1"] and flags == {"--dry-run"}
+    assert split_words(["-h"], {})[2] == {"-h"}
+
+
+@pytest.mark.parametrize("word", ["--dryrun", "stsb", "-x=1"])
+def test_a_word_that_is_no_option_is_refused(word):
+    with pytest.raises(UserError, match=f"{word}: no such option; there are name=value, --dry-run"):
+        split_words([word], {"table": ""}, ["--dry-run"])

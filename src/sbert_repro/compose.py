@@ -1,0 +1,588 @@
+"""Words on the command line → a checked configuration, or one line that refuses them.
+
+Every refusal of an option is in this file. `compose` refuses what does not exist or has the wrong
+type; `refuse_ignored` what was typed and would change nothing; `check_training` options that are
+each right but cannot make a training run together; `compose_table` and `compose_speed` what the
+rows of a table decide for themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import inspect
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sbert_repro.config import CONFIG_DIR, plain
+from sbert_repro.errors import UserError
+
+STAGE_LENGTHS = ("trainer.epochs", "trainer.max_steps")
+STAGE_GROUPS = ("experiment", "loss", "data", "parent", "evaluate", *STAGE_LENGTHS)
+"""Options that belong to one training stage only, so that a first stage does not inherit them."""
+STAGE_PERMISSIONS = ("data.allow_partial",)
+"""What the user allows for a run is allowed for its first stage too."""
+ROW_OPTIONS = (
+    "encoder",
+    "pooling",
+    "concatenation",
+    "loss",
+    "data",
+    "experiment",
+    "parent",
+    "evaluate",
+)
+"""Options that each row of a table chooses for itself."""
+KINDS = {"labels": "labelled_pairs", "scores": "scored_pairs", "triplets": "triplets"}
+"""What an objective needs → the kind of data set that has it."""
+
+
+# Composing
+
+
+def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
+    """Compose and check a configuration outside of the command line (tables, tests, parents).
+
+    Args:
+        overrides: Hydra overrides, as typed after ``python train.py``.
+        config_name: A root in ``configs/``.
+
+    Returns:
+        DictConfig: Composed, interpolations not yet resolved.
+
+    Raises:
+        UserError: If an option does not exist or has the wrong type.
+    """
+    try:
+        config = copy.deepcopy(_composed(tuple(overrides), config_name))
+    except (HydraException, OmegaConfBaseException) as problem:
+        raise explain(problem, options_of(config_name)) from None
+    check(config)
+    return config
+
+
+@functools.lru_cache(maxsize=1024)  # the rows of tables compose the same words again and again
+def _composed(overrides: tuple[str, ...], config_name: str) -> DictConfig:
+    """Compose even while a Hydra command is running; its global state is put back afterwards."""
+    running = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            return hydra_compose(config_name, overrides=list(overrides))
+    finally:
+        restore_gh_from_backup(running)
+
+
+def options_of(config_name: str) -> list[str]:
+    """List every key that a command's defaults have, and the optional groups.
+
+    Args:
+        config_name: A root in ``configs/``.
+
+    Returns:
+        list[str]: ``["encoder", "encoder.path", …, "experiment"]``.
+    """
+    return [*_keys(_composed((), config_name)), "experiment"]
+
+
+def _keys(config: DictConfig) -> list[str]:
+    found: list[str] = []
+    for key in map(str, config):
+        found.append(key)
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            node = config[key]
+            if isinstance(node, DictConfig):
+                found += [f"{key}.{name}" for name in _keys(node)]
+    return found
+
+
+def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
+    """Turn what Hydra or OmegaConf raised into one line that lists what exists.
+
+    Args:
+        problem: The exception.
+        known: Names to suggest from when a key does not exist.
+
+    Returns:
+        UserError: The error to raise instead.
+    """
+    if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
+        group, _, option = str(problem.missing_cfg_file).rpartition("/")
+        options = ", ".join(problem.options or ()) or "nothing"
+        return UserError(
+            f"there is no such option; {group} is one of: {options}", where=f"{group}={option}"
+        )
+    # Hydra has no fields for the rest, so its own messages are read here, and only here.
+    text = re.sub(r"\s+", " ", str(problem.__cause__ or problem)).strip()
+    unknown = re.search(r"Could not override '([^']+)'", str(problem)) or re.search(
+        r"Key '([^']+)' (?:is )?not in ", f"{problem} {text}"
+    )
+    if unknown and ("not in" in f"{problem} {text}" or "No match" in str(problem)):
+        return _unknown_key(unknown.group(1), known)
+    override = re.search(r"Error merging override (\S+)", str(problem))
+    text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
+    return UserError(text, where=override.group(1) if override else "")
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> UserError:
+    parent, _, last = key.rpartition(".")
+    prefix = f"{parent}." if parent else ""
+    names = {k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix)}
+    beside = sorted(name for name in names if not name.startswith("_"))
+    close = difflib.get_close_matches(last, beside, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    has = f"{parent} has" if parent else "the options are"
+    return UserError(f"there is no such option{hint}; {has}: {', '.join(beside)}", where=key)
+
+
+def check(config: DictConfig) -> None:
+    """Check every component of a configuration against the signature of the class it names.
+
+    Args:
+        config: A composed configuration.
+
+    Raises:
+        UserError: If a key is unknown, a value has the wrong type or a required one is not set.
+    """
+    for name in map(str, config):
+        _check_set(config, name, name)
+        if isinstance(node := config[name], DictConfig):
+            if "_target_" in node:
+                _check_component(name, node)
+            else:
+                for key in map(str, node):
+                    _check_set(node, key, f"{name}.{key}")
+
+
+def _check_set(node: DictConfig, key: str, name: str) -> None:
+    if OmegaConf.is_missing(node, key):
+        raise UserError("is not set", where=name, mend=f"give {name}=…")
+
+
+def _check_component(name: str, node: DictConfig) -> None:
+    target = get_object(node["_target_"])
+    parameters = inspect.signature(target).parameters
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    for key in map(str, node):
+        if key.startswith("_"):
+            continue
+        if key not in parameters:
+            raise _unknown_key(f"{name}.{key}", [f"{name}.{p}" for p in parameters])
+        _check_set(node, key, f"{name}.{key}")
+        _check_type(f"{name}.{key}", node[key], hints.get(key, Any))
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    """Check plain values against a parameter's annotation; other types are the class's business."""
+    value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    kinds = getattr(hint, "__args__", None) or (hint,)
+    allowed = [kind for kind in kinds if kind in (int, float, str, bool)]
+    if not allowed or isinstance(value, list | dict) or (value is None and type(None) in kinds):
+        return
+    if type(value) not in allowed and not (float in allowed and type(value) is int):
+        wanted = " or ".join(kind.__name__ for kind in allowed)
+        raise UserError(f"expected {wanted}, found {type(value).__name__}", where=f"{name}={value}")
+
+
+# Components
+
+
+def build(node: DictConfig, **extra: Any) -> Any:
+    """Build the component that a node names.
+
+    Args:
+        node: A checked node with ``_target_``.
+        **extra: What only the program knows, such as a width; passed if the component takes it.
+
+    Returns:
+        Any: The component.
+
+    Raises:
+        UserError: If the component itself refuses its options, such as a file that is not there.
+    """
+    try:
+        return instantiate(node, **{k: v for k, v in extra.items() if takes(node, k)})
+    except InstantiationException as problem:
+        # Hydra wraps what a constructor raises; a user's mistake has to reach who can act on it.
+        if isinstance(problem.__cause__, UserError):
+            raise problem.__cause__ from None
+        raise
+
+
+def takes(node: DictConfig, parameter: str) -> bool:
+    """Tell whether the component that a node names has a parameter of this name."""
+    return parameter in inspect.signature(get_object(node["_target_"])).parameters
+
+
+def word_of(node: DictConfig) -> str:
+    """Return the command-line word of a component: ``max`` for a node of ``pooling=max``.
+
+    Args:
+        node: A node with ``_target_``.
+
+    Returns:
+        str: The ``name`` of its class; of a class without one, what the class is called.
+    """
+    target = get_object(node["_target_"])
+    name = getattr(target, "name", None)
+    return name if isinstance(name, str) else str(target.__name__)
+
+
+def described(node: DictConfig) -> dict[str, Any]:
+    """Describe a component by its word, its version and all its options, given or default.
+
+    Args:
+        node: A checked node with ``_target_``.
+
+    Returns:
+        ``{"name": word, "version": n, option: value, …}``: what run keys and saved models hold.
+    """
+    target = get_object(node["_target_"])
+    parameters = inspect.signature(target).parameters.values()
+    options = {p.name: p.default for p in parameters if p.default is not p.empty}
+    options |= {k: v for k, v in plain(node).items() if k != "_target_"}
+    described: dict[str, Any] = plain({**options, "name": target.name, "version": target.VERSION})
+    return described
+
+
+def prepare(config: DictConfig) -> None:
+    """Run what a profile asks for before anything is read (the demo writes its own data root).
+
+    Args:
+        config: A composed configuration; ``prepare`` lists calls by ``_target_``.
+    """
+    for call in config.prepare:
+        instantiate(call)
+
+
+# Overrides, as typed
+
+
+def option_name(override: str) -> str:
+    """Return the name of the option that an override sets, ``pooling`` for ``+pooling=max``.
+
+    Args:
+        override: As typed.
+
+    Returns:
+        str: The name without what Hydra puts before or behind it.
+    """
+    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def _group(override: str) -> str:
+    return option_name(override).partition(".")[0]
+
+
+def stage_overrides(overrides: Sequence[str], parent: Sequence[str]) -> list[str]:
+    """Derive the command line of a first stage (NLI) from that of the second (STSb after NLI).
+
+    Encoder, pooling, optimizer, seed, profile, paths and most trainer options hold for both; those
+    that make a stage what it is (`STAGE_GROUPS`), its length too, come from ``parent`` alone.
+
+    Args:
+        overrides: The second stage's overrides as typed.
+        parent: The first stage's own overrides (``parent`` in the configuration).
+
+    Returns:
+        list[str]: Overrides for `compose`.
+    """
+    inherited = [
+        word
+        for word in overrides
+        if not {option_name(word), _group(word)} & {*STAGE_GROUPS}
+        or option_name(word) in STAGE_PERMISSIONS
+    ]
+    return [*inherited, *parent]
+
+
+def known_to(config_name: str, changes: Sequence[str]) -> list[str]:
+    """Keep the overrides that a command knows: what is not trained has no trainer to change.
+
+    Args:
+        config_name: ``train`` or ``evaluate``.
+        changes: Overrides for the rows of a table, which may use either command.
+
+    Returns:
+        list[str]: Without what only the other command knows; what neither knows is kept, so that
+        `compose` refuses it.
+    """
+    known = set(map(_group, options_of(config_name)))
+    other = set(map(_group, options_of("evaluate" if config_name == "train" else "train")))
+    return [word for word in changes if _group(word) in known or _group(word) not in other]
+
+
+# Refusals: options that would change nothing
+
+
+def refuse_ignored(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse what was typed and is not read by the components that were chosen.
+
+    Only what stands on the command line counts: a profile or an experiment may set what one of its
+    components does not take.
+
+    Args:
+        config: The composed options of a command.
+        overrides: The options as typed.
+
+    Raises:
+        UserError: If an option would change nothing; says which one to use instead.
+    """
+    check_lengths(config)
+    for override in {option_name(word): word for word in overrides}.values():
+        name = option_name(override)
+        if _group(override) == "concatenation" and not _concatenates(config, overrides):
+            raise UserError(
+                f"loss={word_of(config.loss)} concatenates nothing, so it would change nothing",
+                where=override,
+                mend="leave it out, or use loss=classification",
+            )
+        if name == "pooling" and not takes(config.encoder, "pooling"):
+            raise UserError(
+                f"{config.encoder.get('label') or word_of(config.encoder)} pools in its own way, "
+                "so it would change nothing",
+                where=override,
+                mend="leave it out",
+            )
+        if name == "encoder.max_length" and "trainer" in config:
+            raise UserError(
+                "training cuts sentences at data.max_length",
+                where=override,
+                mend=f"use data.max_length={config.encoder.max_length}",
+            )
+
+
+def check_lengths(config: DictConfig) -> None:
+    """Refuse to cut sentences to nothing.
+
+    Args:
+        config: The composed options of a command.
+
+    Raises:
+        UserError: If a maximum length is less than 1.
+    """
+    for group in ("encoder", "data"):
+        length = config[group].get("max_length") if group in config else None
+        if isinstance(length, int):
+            _at_least(1, f"{group}.max_length", length)
+
+
+def _at_least(least: int, name: str, value: float) -> None:
+    if value < least:
+        raise UserError(f"expected at least {least}", where=f"{name}={value}")
+
+
+def _concatenates(config: DictConfig, overrides: Sequence[str]) -> bool:
+    """Whether an objective reads the parts: that of the run or that of a stage before it."""
+    if "loss" not in config or "concatenation" in config.loss:
+        return True
+    if config.get("parent") is None:
+        return False
+    words = stage_overrides(overrides, config.parent)
+    return _concatenates(compose(words), words)
+
+
+# Refusals: options that cannot make a training run
+
+
+def check_training(config: DictConfig) -> None:
+    """Refuse options that are each right but cannot make a run together.
+
+    Args:
+        config: The composed options.
+
+    Raises:
+        UserError: If a number is out of range, or the data are of another kind than the objective
+            needs, have another number of labels or no dev rows to choose a checkpoint with; says
+            what fits.
+    """
+    from sbert_repro.data.schema import dataset
+
+    _check_numbers(config)
+    data = config.data
+    record, loss = dataset(data.name), get_object(config.loss["_target_"])
+    _check_dev(config, loss)
+    if record.kind != KINDS[loss.needs]:
+        raise _mismatch(record, loss)
+    labels = record.labels or ()
+    if "num_labels" in config.loss and config.loss.num_labels != len(labels):
+        raise UserError(
+            f"data={record.name} has {len(labels)} labels ({', '.join(labels)})",
+            where=f"loss.num_labels={config.loss.num_labels}",
+            mend=f"use loss.num_labels={len(labels)}",
+        )
+
+
+def _check_numbers(config: DictConfig) -> None:
+    trainer = config.trainer
+    for name in ("epochs", "batch_size", "evaluate_every", "save_every", "max_steps", "devices"):
+        if trainer[name] is not None:
+            _at_least(1, f"trainer.{name}", trainer[name])
+    if not 0 <= trainer.warmup <= 1:
+        raise UserError(
+            "expected a share of all steps, 0 to 1", where=f"trainer.warmup={trainer.warmup}"
+        )
+    if trainer.max_grad_norm is not None and trainer.max_grad_norm <= 0:
+        raise UserError(
+            "expected more than 0, or null for no clipping",
+            where=f"trainer.max_grad_norm={trainer.max_grad_norm}",
+        )
+    for name, value in config.optimizer.items():
+        _check_optimizer(str(name), value)
+    check_lengths(config)
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"expected 0 to {2**32 - 1}", where=f"seed={config.seed}")
+
+
+def _check_optimizer(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    for names, fits, expected in (
+        (("beta1", "beta2", "momentum"), 0 <= value < 1, "at least 0 and less than 1"),
+        (
+            ("lr", "eps", "clip_per_tensor", "min_lr", "decay", "shrink"),
+            0 < value < math.inf,
+            "more than 0",
+        ),
+        (("weight_decay",), 0 <= value < math.inf, "at least 0"),
+    ):
+        if name in names and not fits:
+            raise UserError(f"expected {expected}", where=f"optimizer.{name}={value:g}")
+
+
+def _check_dev(config: DictConfig, loss: Any) -> None:
+    """Refuse dev rows that say nothing about what is trained."""
+    from sbert_repro.data.schema import dataset
+
+    data = config.data
+    if data.dev is None:
+        if plain(config.checkpoint) == "best_dev":
+            raise UserError(
+                f"needs dev rows, and data={data.name} has none",
+                where="checkpoint=best_dev",
+                mend="use checkpoint=last, or name some with data.dev=…",
+            )
+        return
+    if (data.name, data.split) == (data.dev, data.dev_split):
+        raise UserError(
+            f"data.dev={data.dev} would be scored on the rows that are trained on",
+            where=f"data.split={data.split}",
+            mend="train on another split, or use data.dev=null checkpoint=last",
+        )
+    word, kind = f"loss={word_of(config.loss)}", dataset(data.dev).kind
+    where = f"data.dev={data.dev}"
+    if loss.columns > 1:
+        if kind == KINDS["labels"] and loss.needs != "labels":
+            raise UserError(
+                f"holds {in_words(kind)}, and {word} predicts no labels",
+                where=where,
+                mend="use scored pairs or triplets, such as data.dev=stsb",
+            )
+    elif loss.needs != "scores":
+        raise UserError(
+            f"{word} predicts no score of a pair to compare",
+            where=where,
+            mend="use data.dev=null checkpoint=last",
+        )
+    elif kind != KINDS[loss.needs]:
+        raise UserError(
+            f"holds {in_words(kind)}; {word} needs scored pairs",
+            where=where,
+            mend="use one that has them, such as data.dev=stsb",
+        )
+
+
+def in_words(kind: str) -> str:
+    """Say a kind of data in words, "scored pairs".
+
+    Args:
+        kind: As in a data set's record.
+
+    Returns:
+        str: The words.
+    """
+    return kind.replace("_", " ")
+
+
+def _mismatch(record: Any, loss: Any) -> UserError:
+    from sbert_repro.data.schema import dataset, names
+
+    fitting = [f"data={name}" for name in names() if dataset(name).kind == KINDS[loss.needs]]
+    for path in sorted((CONFIG_DIR / "loss").glob("*.yaml")):
+        needs = get_object(OmegaConf.load(path).loss["_target_"]).needs
+        fitting += [f"loss={path.stem}"] if KINDS[needs] == record.kind else []
+    return UserError(
+        f"needs {in_words(KINDS[loss.needs])}; data={record.name} holds {in_words(record.kind)}",
+        where=f"loss={loss.name}",
+        mend=f"use {' or '.join(fitting) or 'other data'}",
+    )
+
+
+# Refusals: options that the rows of a table decide
+
+
+def compose_table(profile: str, changes: Sequence[str]) -> DictConfig:
+    """Compose what a table's command asks for, before any row is looked at.
+
+    Args:
+        profile: Name of the profile.
+        changes: Options of train.py or evaluate.py as typed, for every row.
+
+    Returns:
+        DictConfig: The profile's options.
+
+    Raises:
+        UserError: If an option does not exist, or is one that rows or the table decide.
+    """
+    for word in changes:
+        name = option_name(word)
+        if name in ROW_OPTIONS:
+            raise UserError(f"each row chooses its own {name}", where=word, mend="leave it out")
+        if name == "seed":
+            raise UserError(
+                "a table has its own seeds", where=word, mend="say how many: profile.max_seeds=N"
+            )
+    config = compose([f"profile={profile}", *known_to("train", changes)], "train")
+    check_lengths(config)
+    return config
+
+
+def compose_speed(profile: str, changes: Sequence[str]) -> DictConfig:
+    """Compose the options of Table 7 or of the headline.
+
+    Args:
+        profile: Name of the profile.
+        changes: Options of ``configs/speed.yaml`` as typed.
+
+    Returns:
+        DictConfig: Checked.
+
+    Raises:
+        UserError: If an option does not exist, is out of range, or would change nothing.
+    """
+    for word in changes:
+        if _group(word) in ("encoder", "engine", "pooling"):
+            raise UserError(
+                "each row of Table 7 names its own, and the headline takes BERT-base, so it would "
+                "change nothing",
+                where=word,
+                mend="leave it out",
+            )
+    # The demo times few sentences, so that it takes seconds.
+    few = ["sentences=64", "repeats=5"] if profile == "demo" else []
+    config = compose([f"profile={profile}", *few, *changes], "speed")
+    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1), ("pairs", 1)):
+        _at_least(least, name, config[name])
+    return config

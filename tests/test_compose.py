@@ -1,0 +1,308 @@
+"""Every option composes; every slip is one line that lists what exists."""
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from sbert_repro.compose import (
+    check_training,
+    compose,
+    compose_speed,
+    compose_table,
+    refuse_ignored,
+    stage_overrides,
+    word_of,
+)
+from sbert_repro.config import CONFIG_DIR
+from sbert_repro.errors import UserError
+
+GROUPS = ("pooling", "concatenation", "optimizer", "trainer", "data", "loss", "profile")
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in GROUPS
+    for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
+]
+EXPERIMENTS = [path.stem for path in sorted((CONFIG_DIR / "experiment").glob("*.yaml"))]
+ENCODERS = [path.stem for path in sorted((CONFIG_DIR / "encoder").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_of_every_group_composes_and_passes_its_own_schema(option):
+    compose([option])
+
+
+COMPONENTS = [
+    path for group in ("pooling", "loss") for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_the_word_of_a_component_is_the_name_of_its_class(path):
+    node = OmegaConf.load(path)
+    node = node if "_target_" in node else node[path.parent.name]
+    assert get_object(node["_target_"]).name == word_of(node) == path.stem
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("profile", ["paper", "lite", "demo"])
+def test_every_experiment_composes_in_every_profile(name, profile):
+    config = compose([f"experiment={name}", f"profile={profile}"])
+    assert config.profile.name == profile
+
+
+@pytest.mark.parametrize("profile", ["paper", "lite", "demo"])
+def test_every_profile_composes_for_evaluation_too(profile):
+    overrides = [f"profile={profile}", "encoder=bert_base", "task=sts"]
+    assert compose(overrides, "evaluate").profile.name == profile
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_composes(name):
+    overrides = [f"encoder={name}"]
+    for needed in ("path", "key"):
+        if f"{needed}: ???" in (CONFIG_DIR / "encoder" / f"{name}.yaml").read_text():
+            overrides.append(f"encoder.{needed}=somewhere")
+    assert compose(overrides).encoder["_target_"].startswith("sbert_repro.encoders.")
+
+
+def test_a_loss_brings_its_data_set_and_the_command_line_still_wins():
+    assert compose(["loss=regression"]).data.name == "stsb"
+    assert compose(["loss=regression", "data=sickr"]).data.name == "sickr"
+    assert compose(["pooling=max", "loss=regression"]).trainer.epochs == 4
+
+
+@pytest.mark.parametrize("words", [["data=korsts", "loss=regression"], ["data=kornli"]])
+def test_korean_data_are_scored_on_korean_data(words):
+    assert list(compose(words).evaluate) == ["korsts"]
+    assert list(compose([*words, "evaluate=[stsb]"]).evaluate) == ["stsb"]
+
+
+def test_an_experiment_has_the_last_word_before_the_command_line():
+    assert compose(["experiment=authors_v023"]).optimizer.eps == 1e-6
+    assert compose(["experiment=authors_v023", "optimizer.eps=1e-7"]).optimizer.eps == 1e-7
+
+
+def test_the_hyper_parameters_of_the_papers_nli_row():
+    config = compose(["experiment=nli"])
+    assert (config.optimizer.lr, config.trainer.batch_size, config.trainer.warmup) == (
+        2e-5,
+        16,
+        0.1,
+    )
+    assert (config.trainer.epochs, list(config.loss.concatenation)) == (1, ["u", "v", "|u-v|"])
+
+
+def test_bertadam_clips_tensor_by_tensor_and_nothing_before_it():
+    assert compose(["optimizer=bertadam"]).trainer.max_grad_norm is None
+    assert compose(["optimizer=bertadam", "trainer.max_grad_norm=2"]).trainer.max_grad_norm == 2
+    assert compose(["optimizer=adamw"]).trainer.max_grad_norm == 1
+    assert compose(["profile=demo", "optimizer=bertadam"]).optimizer.lr == 2e-3
+
+
+SLIPS = {
+    "pooling=mx": "pooling=mx: there is no such option; pooling is one of: cls, max, mean",
+    "poling=max": "poling: there is no such option (did you mean pooling?); the options are: ",
+    "seed=abc": "seed=abc: Value 'abc' of type 'str' could not be converted to Integer",
+    "trainer.max_step=5": "trainer.max_step: there is no such option (did you mean max_steps?)",
+    "trainer.decay=cosine": "trainer.decay=cosine: Invalid value 'cosine', expected one of [lin",
+    "loss.num_label=2": "loss.num_label: there is no such option (did you mean num_labels?)",
+    "loss.num_labels=two": "loss.num_labels=two: expected int, found str",
+    "optimizer.lr=fast": "optimizer.lr=fast: expected float, found str",
+    "encoder=transformer": "encoder.path: is not set: give encoder.path=…",
+    "experiment=nil": "experiment=nil: there is no such option; experiment is one of: afs, authors",
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_refused_in_one_line_that_lists_what_exists(slip):
+    with pytest.raises(UserError) as refusal:
+        compose([slip])
+    assert str(refusal.value).startswith(SLIPS[slip])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_first_stage_inherits_what_is_not_a_stages_own():
+    typed = [
+        "experiment=nli_then_stsb",
+        "pooling=cls",
+        "seed=3",
+        "data.limit=10",
+        "loss=regression",
+    ]
+    assert stage_overrides(typed, ["experiment=nli"]) == ["pooling=cls", "seed=3", "experiment=nli"]
+    first = compose(stage_overrides(typed, ["experiment=nli"]))
+    assert (first.data.name, first.seed) == ("nli", 3)
+    assert first.pooling["_target_"].endswith("ClsPooling")
+    assert stage_overrides(["data.allow_partial=true", "data.limit=9"], []) == [
+        "data.allow_partial=true"
+    ]
+
+
+def test_a_first_stage_has_its_own_length_and_the_same_learning_rate():
+    typed = [
+        "experiment=nli_then_stsb",
+        "trainer.epochs=3",
+        "trainer.max_steps=7",
+        "optimizer.lr=1e-5",
+        "trainer.batch_size=8",
+    ]
+    second = compose(typed)
+    first = compose(stage_overrides(typed, list(second.parent)))
+    assert (second.trainer.epochs, second.trainer.max_steps) == (3, 7)
+    assert (first.trainer.epochs, first.trainer.max_steps) == (1, None)
+    assert (first.optimizer.lr, first.trainer.batch_size) == (1e-5, 8)
+    typed.append("parent=['experiment=nli','trainer.max_steps=5']")
+    assert compose(stage_overrides(typed, list(compose(typed).parent))).trainer.max_steps == 5
+
+
+def refused(*words, root="train"):
+    refuse_ignored(compose(list(words), root), words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("loss=regression", "concatenation=u_v"),
+            r"concatenation=u_v: loss=regression concatenates nothing.*use loss=classification",
+        ),
+        (("loss=triplet", "concatenation=product"), r"loss=triplet concatenates nothing"),
+        (("experiment=stsb", "concatenation.parts=[u]"), r"concatenation\.parts=\[u\]: loss=reg"),
+        (("experiment=cross_encoder_nli", "concatenation=u_v"), r"cross_classification concaten"),
+        (
+            ("encoder.max_length=64",),
+            r"encoder\.max_length=64: training .* use data\.max_length=64",
+        ),
+        (("encoder.max_length=0",), r"encoder\.max_length=0: expected at least 1"),
+        (("data.max_length=0",), r"data\.max_length=0: expected at least 1"),
+    ],
+)
+def test_training_refuses_what_it_would_not_read(words, said):
+    with pytest.raises(UserError, match=said) as problem:
+        refused(*words)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("encoder=glove", "pooling=max"), "pooling=max: Avg. GloVe embeddings pools in its own"),
+        (("encoder=tfidf", "pooling=cls"), "pools in its own way"),
+        (("encoder=bert_base", "encoder.max_length=0"), r"encoder\.max_length=0: expected at l"),
+        (("encoder=bert_base", "encoder.max_length=-3"), r"encoder\.max_length=-3: expected at l"),
+    ],
+)
+def test_evaluation_refuses_what_it_would_not_read(words, said):
+    with pytest.raises(UserError, match=said):
+        refused(*words, root="evaluate")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("concatenation=u_v",),
+        ("loss=classification", "concatenation=product", "pooling=max"),
+        ("loss=regression",),
+        ("profile=demo", "experiment=stsb", "data.max_length=32"),
+        # the stage before it concatenates
+        ("experiment=nli_then_stsb", "concatenation=u_v"),
+    ],
+)
+def test_what_is_read_or_was_not_typed_passes(words):
+    refused(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("encoder=glove",),
+        ("encoder=bert_base", "pooling=max", "encoder.max_length=64"),
+        ("encoder=run", "encoder.key=0123456789abcdef", "pooling=max"),
+    ],
+)
+def test_what_an_evaluation_reads_passes(words):
+    refused(*words, root="evaluate")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("encoder.max_length=0", "expected at least 1"),
+        ("data.max_length=-1", "expected at least 1"),
+        ("pooling=max", "pooling=max: each row chooses its own pooling: leave it out"),
+        ("+experiment=nli", "each row chooses its own experiment"),
+        ("seed=3", "seed=3: a table has its own seeds: .*profile.max_seeds=N"),
+        ("trainer.epoch=3", "did you mean epochs"),
+    ],
+)
+def test_a_table_refuses_what_its_rows_decide(change, said):
+    with pytest.raises(UserError, match=said):
+        compose_table("lite", [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("engine=packed", "engine=packed: each row of Table 7 names its own.*leave it out"),
+        ("encoder.path=x", "each row of Table 7 names its own"),
+        ("repeats=0", "repeats=0: expected at least 1"),
+        ("sentences=1", "sentences=1: expected at least 2"),
+    ],
+)
+def test_a_timing_refuses_what_its_rows_decide(change, said):
+    with pytest.raises(UserError, match=said):
+        compose_speed("demo", [change])
+
+
+def test_a_command_without_an_encoder_has_no_length_to_check(tmp_path):
+    words = ["run=0123456789abcdef", f"output={tmp_path}"]
+    refuse_ignored(compose(words, "export"), words)
+
+
+@pytest.mark.parametrize("options", [["loss=classification"], ["loss=regression"]])
+def test_what_fits_passes(options):
+    check_training(compose(options))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["loss=triplet", "data=stsb"],
+            r"loss=triplet: needs triplets; data=stsb holds scored pairs: use .*loss=regression",
+        ),
+        (
+            ["loss=classification", "data=stsb"],
+            r"needs labelled pairs; data=stsb holds scored pairs: use .*data=nli or .*loss=reg",
+        ),
+        (["loss=regression", "data=nli"], r"needs scored pairs; .*data=stsb or loss=classificat"),
+        (["loss=classification", "loss.num_labels=2"], r"data=nli has 3 labels .*num_labels=3"),
+        (["loss=regression", "trainer.epochs=0"], r"trainer\.epochs=0: expected at least 1"),
+        (["loss=regression", "trainer.batch_size=-1"], r"trainer\.batch_size=-1"),
+        (["loss=regression", "trainer.max_steps=0"], r"trainer\.max_steps=0"),
+        (["loss=regression", "trainer.save_every=0"], r"trainer\.save_every=0"),
+        (["loss=regression", "trainer.devices=0"], r"trainer\.devices=0: expected at least 1"),
+        (["loss=regression", "trainer.warmup=1.5"], r"trainer\.warmup=1\.5.*0 to 1"),
+        (["loss=regression", "trainer.max_grad_norm=0"], r"trainer\.max_grad_norm=0"),
+        (["loss=regression", "data.max_length=0"], r"data\.max_length=0"),
+        (["loss=regression", "optimizer.lr=0"], r"optimizer\.lr=0: expected more than 0"),
+        (["loss=regression", "optimizer.eps=-1e-8"], r"optimizer\.eps=-1e-08: expected more th"),
+        (["loss=regression", "optimizer.weight_decay=-1"], r"weight_decay=-1: expected at least"),
+        (["loss=regression", "optimizer.beta1=1.0"], r"beta1=1: expected at least 0 and less th"),
+        (["loss=regression", "optimizer.beta2=-0.1"], r"optimizer\.beta2=-0\.1: expected at lea"),
+        (["loss=regression", "optimizer.lr=nan"], r"optimizer\.lr=nan: expected more than 0"),
+        (
+            ["loss=regression", "optimizer=bertadam", "optimizer.clip_per_tensor=0"],
+            r"optimizer\.clip_per_tensor=0: expected more than 0",
+        ),
+        (
+            ["loss=regression", "data.split=dev"],
+            r"data\.split=dev: data\.dev=stsb would be scored on .*: train on another split",
+        ),
+        (["loss=regression", "seed=-1"], r"seed=-1: expected 0 to 4294967295"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(options, said):
+    with pytest.raises(UserError, match=said) as refused:
+        check_training(compose(options))
+    assert "\n" not in str(refused.value)
