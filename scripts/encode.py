@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from sbert_repro.cli import hydra_command
@@ -11,17 +13,25 @@ from sbert_repro.cli import hydra_command
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Encode, and say what was done."""
     # Heavy imports stand here so that a misspelt option is refused at once.
-    from sbert_repro.evaluation.encode import run
+    from sbert_repro.evaluation.run import encoder_of
+    from sbert_repro.facts import sentences
+    from sbert_repro.inference.stream import encode_file
 
-    done = run(config)
-    for note in done.notes:
+    written, encoder = encode_file(
+        Path(config.input),
+        Path(config.output),
+        lambda: encoder_of(config),
+        block=config.block,
+        overwrite=config.overwrite,
+        progress=config.progress,
+    )
+    for note in sentences(encoder.facts):
         print(f"note: {note}")
-    rows, width, kept = done.written.rows, done.written.width, done.written.kept
-    new = rows - kept
-    before = f", {kept:,} of them by an earlier run" if kept else ""
-    print(f"{config.output}: {rows:,} vectors of {width} numbers{before}")
-    if new:
-        print(f"{new:,} sentences in {done.seconds:.1f} s, {new / done.seconds:,.0f} a second")
+    before = f", {written.kept:,} of them by an earlier run" if written.kept else ""
+    print(f"{config.output}: {written.rows:,} vectors of {written.width} numbers{before}")
+    if new := written.rows - written.kept:
+        speed = new / written.seconds
+        print(f"{new:,} sentences in {written.seconds:.1f} s, {speed:,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Vectors on disk: the same bytes however often the work was killed, nothing else overwritten."""
 
+import hashlib
 import os
 import resource
 import signal
@@ -7,10 +8,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sbert_repro.data.lines import look_through
 from sbert_repro.errors import UserError
-from sbert_repro.inference.stream import write_vectors
+from sbert_repro.inference.stream import read_lines, write_vectors
 
 ROWS, BLOCK, WIDTH = 23, 5, 3
 SETTINGS = {"encoder": {"name": "counted"}}
@@ -36,7 +38,7 @@ class Counted:
 def lines(tmp_path):
     path = tmp_path / "s.txt"
     path.write_text("".join(f"{number}\n" for number in range(ROWS)))
-    return look_through(path, BLOCK)
+    return read_lines(path, BLOCK)
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_an_output_of_something_else_is_kept_unless_told(lines, tmp_path, stop):
     else:
         with pytest.raises(KeyboardInterrupt):
             write_vectors(lines, output, Counted(stop), SETTINGS)
-    with pytest.raises(UserError, match=r"made with another encoder; .* overwrite=true"):
+    with pytest.raises(UserError, match=r"made with another encoder: .* overwrite=true"):
         write_vectors(lines, output, Counted(), other)
     assert write_vectors(lines, output, Counted(), other, overwrite=True).kept == 0
 
@@ -131,7 +133,7 @@ def largest_file(size):
 def test_no_room_is_said_in_one_line_and_what_was_written_is_kept(tmp_path):
     path = tmp_path / "s.txt"
     path.write_text("".join(f"{number}\n" for number in range(400)))
-    lines, output = look_through(path, 100), tmp_path / "e.npy"
+    lines, output = read_lines(path, 100), tmp_path / "e.npy"
     with (
         largest_file(128 + 300 * WIDTH * 4),
         pytest.raises(UserError, match=r"e\.npy\.part: cannot be written: File too large"),
@@ -140,3 +142,54 @@ def test_no_room_is_said_in_one_line_and_what_was_written_is_kept(tmp_path):
     assert not output.exists()
     assert write_vectors(lines, output, Counted(), SETTINGS).kept == 300
     assert np.load(output)[-1, 0] == 399
+
+
+# --- The input
+
+LINE = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.lists(LINE, min_size=1, max_size=20), st.integers(1, 7), st.booleans(), st.booleans())
+def test_blocks_are_the_files_lines(tmp_path_factory, texts, block, last_end, windows):
+    path = tmp_path_factory.mktemp("lines") / "s.txt"
+    end = "\r\n" if windows else "\n"
+    content = (end.join(texts) + (end if last_end or not texts[-1] else "")).encode()
+    path.write_bytes(content)
+    lines = read_lines(path, block)
+    assert lines.count == len(texts) and lines.sha256 == hashlib.sha256(content).hexdigest()
+    for first in range(len(lines.offsets) + 1):
+        found = list(lines.blocks(first))
+        assert [text for block_ in found for text in block_] == texts[first * block :]
+        assert all(len(block_) == block for block_ in found[:-1])
+
+
+def test_what_others_take_for_line_ends_is_text(tmp_path):
+    path = tmp_path / "s.txt"
+    path.write_text("one\u2028two\x0cthree\n  four \n", encoding="utf-8", newline="")
+    assert list(read_lines(path, 9).blocks()) == [["one\u2028two\x0cthree", "  four "]]
+
+
+def test_the_mark_that_windows_puts_at_the_head_is_no_text(tmp_path):
+    path, plain = tmp_path / "s.txt", tmp_path / "plain.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\n\xef\xbb\xbftwo\r\n")
+    plain.write_bytes(b"one\r\n\xef\xbb\xbftwo\r\n")
+    lines = read_lines(path, 1)
+    assert [*lines.blocks()] == [["one"], ["\ufefftwo"]] and [*lines.blocks(1)] == [["\ufefftwo"]]
+    assert lines.sha256 == read_lines(plain, 1).sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b"fine\nfran\xe7ais\n", r"line 2 is not UTF-8.*iconv"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "s.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_lines(path, 2)
+    with pytest.raises(UserError, match="No such file"):
+        read_lines(tmp_path / "none.txt", 2)

@@ -1,59 +1,193 @@
-"""Vectors of more sentences than fit into memory, and of work that may be killed at any moment.
+"""``scripts/encode.py``: a file of sentences in, a file of vectors out, of any size.
 
-Vectors go to ``<output>.part`` block by block; after each block ``<output>.journal`` says how many
-are safely on the disk. The same command goes on behind the last of them. What is written does not
-depend on where it was stopped: blocks are cut from the input alone, and each is embedded by itself.
+Both may be larger than memory, and the work may be killed at any moment. Vectors go to
+``<output>.part`` block by block; after each block ``<output>.journal`` says how many are safely on
+the disk, and the same command goes on behind the last of them. What is written does not depend on
+where it was stopped: blocks are cut from the input alone, and each is embedded by itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sbert_repro.data.lines import Lines
+from sbert_repro.data.batches import Prefetched
 from sbert_repro.errors import UserError
-from sbert_repro.inference.engine import Advance
-from sbert_repro.storage import lock, unwritable, write_file
+from sbert_repro.inference.engine import Advance, bar
+from sbert_repro.storage import lock, replacing, unwritable, write_file
 
 VERSION = 1
 """Raised when the same input and settings would give another file."""
 EmbedBlocks = Callable[[Iterable[list[str]]], Iterator[NDArray[np.float32]]]
 """Gives vectors ``[n, D]`` for each block of ``n`` sentences, in order."""
-Finish = Callable[[Path, Path], None]
-"""Makes the output of a whole ``.npy`` file: ``(part, output)``."""
-
-
-def as_npy(part: Path, output: Path) -> None:
-    """Make the part the output.
-
-    Args:
-        part: A whole ``.npy`` file.
-        output: Where it goes.
-    """
-    part.replace(output)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a call found and did.
+    """A whole output.
 
     Attributes:
         rows: ``N`` sentences.
         width: ``D``.
         kept: Sentences that an earlier call had embedded already.
+        seconds: What this call took.
     """
 
     rows: int
     width: int
     kept: int
+    seconds: float
+
+
+def encode_file(
+    source: Path,
+    output: Path,
+    make_encoder: Callable[[], Any],
+    *,
+    block: int,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[Written, Any]:
+    """Embed a file's sentences, or go on where the same call was stopped.
+
+    Args:
+        source: UTF-8 text, a sentence a line.
+        output: A file to write, ``.npy`` (``[N, D]``, float32) or ``.parquet`` (columns
+            ``sentence`` and ``vector``).
+        make_encoder: Called after the files have been checked; gives a
+            `sbert_repro.encoders.base.SentenceEncoder`.
+        block: Sentences between two points at which the work may be killed without loss.
+        overwrite: Throw away an output of other sentences or settings.
+        progress: Show a bar when the work is long.
+
+    Returns:
+        What was written, and the encoder.
+
+    Raises:
+        UserError: If a file, the model or an option is not what it has to be.
+    """
+    if block < 1:
+        raise UserError("expected at least 1 sentence", where=f"block={block}")
+    if output.is_dir() or output.suffix not in (".npy", ".parquet"):
+        raise UserError(
+            "expected a file whose name ends in .npy or .parquet", where=f"output={output}"
+        )
+    lines = read_lines(source, block)
+    encoder = make_encoder()
+    if not hasattr(encoder, "encode"):
+        raise UserError(f"{encoder.label} gives no sentence vectors", mend="choose another encoder")
+    settings = {
+        "encoder": dict(encoder.identity),
+        # Not in the identity where it only rounds, but one file is made by one engine.
+        "engine": getattr(encoder, "engine", None),
+        "format": output.suffix,
+    }
+
+    def embed(blocks: Iterable[list[str]]) -> Iterator[NDArray[np.float32]]:
+        # Transformers split the next block ahead; others only read it ahead.
+        if hasattr(encoder, "encode_blocks"):
+            return encoder.encode_blocks(blocks)  # type: ignore[no-any-return]
+        return map(encoder.encode, Prefetched(iter(blocks)))
+
+    with bar(lines.count, progress=progress) as advance:
+        written = write_vectors(
+            lines, output, embed, settings, overwrite=overwrite, advance=advance
+        )
+    return written, encoder
+
+
+# --- The input
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where the sentences of a file lie.
+
+    Attributes:
+        path: The file.
+        count: Its lines; an empty line is an empty sentence.
+        block: Lines in a block; the last block may have fewer.
+        offsets: Byte at which each block begins.
+        sha256: Of the file's bytes, without the mark that Windows puts at the head of UTF-8.
+    """
+
+    path: Path
+    count: int
+    block: int
+    offsets: tuple[int, ...]
+    sha256: str
+
+    def blocks(self, first: int = 0) -> Iterator[list[str]]:
+        """Read block after block from the ``first`` on; only one is held at a time.
+
+        Yields:
+            The sentences of each, without their line ends.
+        """
+        with self.path.open("rb") as stream:
+            for number in range(first, len(self.offsets)):
+                stream.seek(self.offsets[number])
+                size = min(self.block, self.count - number * self.block)
+                yield [_text(stream.readline()) for _ in range(size)]
+
+
+def read_lines(path: Path, block: int) -> Lines:
+    """Count a file's lines and find where its blocks begin.
+
+    Args:
+        path: UTF-8 text.
+        block: Lines in a block.
+
+    Returns:
+        Lines, to be read block by block.
+
+    Raises:
+        UserError: If the file is not there, empty, or not UTF-8 (the line is named).
+    """
+    digest, offsets, count = hashlib.sha256(), [], 0
+    try:
+        with path.open("rb") as stream:
+            at = len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+            stream.seek(at)
+            for line in stream:
+                if count % block == 0:
+                    offsets.append(at)
+                digest.update(line)
+                line.decode("utf-8")
+                at, count = at + len(line), count + 1
+    except UnicodeDecodeError as problem:
+        raise UserError(
+            f"line {count + 1:,} is not UTF-8 ({problem.reason})",
+            where=path,
+            mend="convert the file, for instance with iconv -f latin1 -t utf-8",
+        ) from problem
+    except OSError as problem:
+        raise UserError(
+            f"cannot be read ({problem.strerror}); expected text with a sentence a line", where=path
+        ) from problem
+    if count == 0:
+        raise UserError("the file is empty; expected text with a sentence a line", where=path)
+    return Lines(path, count, block, tuple(offsets), digest.hexdigest())
+
+
+def _text(line: bytes) -> str:
+    # Only the line's end goes: spaces, and what str.splitlines takes for an end, are text.
+    return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+
+
+# --- The output
 
 
 def write_vectors(
@@ -62,7 +196,6 @@ def write_vectors(
     embed_blocks: EmbedBlocks,
     settings: Mapping[str, Any],
     *,
-    finish: Finish = as_npy,
     overwrite: bool = False,
     advance: Advance = lambda done: None,
 ) -> Written:
@@ -70,114 +203,141 @@ def write_vectors(
 
     Args:
         lines: The sentences.
-        output: The file to write.
+        output: The file to write, ``.npy`` or ``.parquet``.
         embed_blocks: The encoder; asked only for blocks that are missing.
         settings: What the vectors depend on beside the sentences, in JSON's types.
-        finish: Puts the output in its place; by default an ``.npy`` file, ``[N, D]``, float32.
         overwrite: Throw away an output of other sentences or settings.
         advance: Told how many sentences are done.
 
     Returns:
-        Written: What was done; the output is whole.
+        What was done; the output is whole.
+
+    Raises:
+        UserError: If the output is something else, or cannot be written.
     """
-    made_from = {**_what(lines), **settings}
-    with lock(output.with_name(f".{output.name}.lock"), f"output={output}"):
-        journal = _begun(output, made_from, overwrite=overwrite)
-        done = int(journal["done"])
-        advance(done)
-        if done < lines.count:
-            blocks = embed_blocks(lines.blocks(done // lines.block))
-            _append(output, journal, blocks, advance)
-        if _beside(output, "part").exists():
-            _put_in_place(output, journal, finish)
-    return Written(lines.count, int(journal["width"]), done)
-
-
-def _what(lines: Lines) -> dict[str, Any]:
-    return {
+    made_from = {
         "version": VERSION,
         "sentences": lines.sha256,
         "rows": lines.count,
         "block": lines.block,
+        **settings,
     }
+    started = time.monotonic()
+    with lock(output.with_name(f".{output.name}.lock"), f"output={output}"):
+        unfinished = _Unfinished(output, made_from, overwrite=overwrite)
+        kept = unfinished.done
+        advance(kept)
+        if kept < lines.count:
+            for vectors in embed_blocks(lines.blocks(kept // lines.block)):
+                unfinished.append(vectors)
+                advance(len(vectors))
+        if unfinished.part.exists():
+            unfinished.finish(lines)
+    return Written(lines.count, int(unfinished.width), kept, time.monotonic() - started)
 
 
-def _beside(output: Path, what: str) -> Path:
-    return output.with_name(f"{output.name}.{what}")
+class _Unfinished:
+    """An output in the making: its part, a whole ``.npy`` file in the end, and its journal.
 
-
-def _begun(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> dict[str, Any]:
-    """Give the journal of what can be gone on with; a new one where there is nothing.
-
-    An output that is to be overwritten stays until another takes its place.
+    The journal holds what the output is made from (``made_from``), how many vectors are on the disk
+    (``done``), their ``width`` and, once the output is in its place, its ``size`` in bytes.
     """
-    part, path = _beside(output, "part"), _beside(output, "journal")
-    # Through JSON, so that it compares equal to what was read.
-    fresh = {"made_from": json.loads(json.dumps(made_from)), "done": 0, "width": None, "size": None}
-    found = _read(path)
-    exists = output.exists() or (part.exists() and found is not None)
-    if exists and not overwrite and (found is None or found["made_from"] != fresh["made_from"]):
-        raise UserError(
-            f"output={output}: {_difference(found, fresh)}; name another file, or give "
-            "overwrite=true"
-        )
-    if found is not None and found["made_from"] == fresh["made_from"] and _fits(output, found):
-        return found
-    for old in (part, path):
-        old.unlink(missing_ok=True)
-    return fresh
+
+    def __init__(self, output: Path, made_from: dict[str, Any], *, overwrite: bool) -> None:
+        """Take up what can be gone on with; an output to be overwritten stays until it is replaced.
+
+        Raises:
+            UserError: If the output is of something else and must not be overwritten.
+        """
+        self.output = output
+        self.part = output.with_name(f"{output.name}.part")
+        self._path = output.with_name(f"{output.name}.journal")
+        # Through JSON, so that it compares equal to what was read.
+        made_from = json.loads(json.dumps(made_from))
+        self._journal: dict[str, Any] = {
+            "made_from": made_from,
+            "done": 0,
+            "width": None,
+            "size": None,
+        }
+        found = self._read()
+        same = found is not None and found["made_from"] == made_from
+        exists = output.exists() or (self.part.exists() and found is not None)
+        if exists and not overwrite and not same:
+            raise UserError(
+                _difference(found, made_from),
+                where=f"output={output}",
+                mend="name another file, or give overwrite=true",
+            )
+        if found is not None and same and self._fits(found):
+            self._journal = found
+        else:
+            for old in (self.part, self._path):
+                old.unlink(missing_ok=True)
+
+    @property
+    def done(self) -> int:
+        """Vectors that are on the disk."""
+        return int(self._journal["done"])
+
+    @property
+    def width(self) -> int:
+        """``D``, once there is a vector."""
+        return int(self._journal["width"])
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Write a block behind what is there; it is on the disk before the journal counts it."""
+        rows = self._journal["made_from"]["rows"]
+        if self._journal["width"] is None:
+            self._journal["width"] = vectors.shape[1]
+            _write(self.part, 0, _header(rows, self.width))
+        at = _end(rows, self.width, self.done)
+        _write(self.part, at, np.ascontiguousarray(vectors, "<f4").tobytes())
+        self._journal["done"] += len(vectors)
+        self._note()
+
+    def finish(self, lines: Lines) -> None:
+        """Put the output in its place."""
+        try:
+            if self.output.suffix == ".parquet":
+                _write_parquet(lines, self.part, self.output)
+                self.part.unlink()
+            else:
+                self.part.replace(self.output)
+            self._journal["size"] = self.output.stat().st_size
+        except OSError as problem:
+            raise unwritable(self.output, problem) from problem
+        self._note()
+
+    def _note(self) -> None:
+        write_file(self._path, json.dumps(self._journal, indent=1) + "\n")
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            journal = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        whole = isinstance(journal, dict) and self._journal.keys() <= journal.keys()
+        return journal if whole else None
+
+    def _fits(self, journal: dict[str, Any]) -> bool:
+        """Tell whether the files are as long as a journal says; a kill may leave a longer part."""
+        rows, width, done = journal["made_from"]["rows"], journal["width"], journal["done"]
+        if width is None:
+            return False
+        if self.part.exists():
+            return self.part.stat().st_size >= _end(rows, width, done)
+        # Killed after the part became the output: then no size has been noted.
+        whole = done == rows and self.output.exists()
+        return whole and journal["size"] in (None, self.output.stat().st_size)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        journal = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(journal, dict) and {"made_from", "done", "width", "size"} <= journal.keys()
-    return journal if whole else None
-
-
-def _difference(found: dict[str, Any] | None, fresh: dict[str, Any]) -> str:
+def _difference(found: dict[str, Any] | None, made_from: dict[str, Any]) -> str:
     if found is None:
         return "this file is there already, and nothing says what it was made from"
-    before, now = found["made_from"], fresh["made_from"]
-    other = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    before = found["made_from"]
+    other = sorted(k for k in {*before, *made_from} if before.get(k) != made_from.get(k))
     return f"it was made with another {', '.join(other)}"
-
-
-def _fits(output: Path, journal: dict[str, Any]) -> bool:
-    """Whether the files are as long as the journal says; a kill may leave a part that is longer."""
-    rows, part = journal["made_from"]["rows"], _beside(output, "part")
-    if journal["width"] is None:
-        return False
-    if part.exists():
-        return part.stat().st_size >= _end(rows, journal["width"], journal["done"])
-    # Killed after the part became the output: then no size has been noted.
-    whole = journal["done"] == rows and output.exists()
-    return whole and journal["size"] in (None, output.stat().st_size)
-
-
-def _append(
-    output: Path,
-    journal: dict[str, Any],
-    blocks: Iterator[NDArray[np.float32]],
-    advance: Advance,
-) -> None:
-    """Write blocks behind what is there; each is on the disk before the journal counts it."""
-    part, rows = _beside(output, "part"), journal["made_from"]["rows"]
-    for vectors in blocks:
-        if journal["width"] is None:
-            journal["width"] = vectors.shape[1]
-            _write(part, 0, _header(rows, vectors.shape[1]))
-        at = _end(rows, journal["width"], journal["done"])
-        _write(part, at, np.ascontiguousarray(vectors, "<f4").tobytes())
-        journal["done"] += len(vectors)
-        _note(output, journal)
-        advance(len(vectors))
-
-
-def _note(output: Path, journal: dict[str, Any]) -> None:
-    write_file(_beside(output, "journal"), json.dumps(journal, indent=1) + "\n")
 
 
 def _write(path: Path, at: int, content: bytes) -> None:
@@ -197,19 +357,8 @@ def _write(path: Path, at: int, content: bytes) -> None:
         raise unwritable(path, problem) from problem
 
 
-def _put_in_place(output: Path, journal: dict[str, Any], finish: Finish) -> None:
-    part = _beside(output, "part")
-    try:
-        finish(part, output)
-        part.unlink(missing_ok=True)
-        journal["size"] = output.stat().st_size
-    except OSError as problem:
-        raise unwritable(output, problem) from problem
-    _note(output, journal)
-
-
 def _end(rows: int, width: int, done: int) -> int:
-    """Give the byte behind the first ``done`` vectors of a file of ``rows``."""
+    """Return the byte behind the first ``done`` vectors of a file of ``rows``."""
     return len(_header(rows, width)) + 4 * done * width
 
 
@@ -218,3 +367,17 @@ def _header(rows: int, width: int) -> bytes:
     header = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.getvalue()
+
+
+def _write_parquet(lines: Lines, part: Path, output: Path) -> None:
+    """Make a parquet file of the whole part: parquet ends with its index, so it cannot grow."""
+    vectors = np.load(part, mmap_mode="r", allow_pickle=False)
+    kind = pa.list_(pa.float32(), vectors.shape[1])
+    schema = pa.schema([("sentence", pa.string()), ("vector", kind)])
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        at = 0
+        for texts in lines.blocks():
+            flat = pa.array(np.asarray(vectors[at : at + len(texts)]).ravel())
+            rows = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+            writer.write_table(pa.table([pa.array(texts), rows], schema=schema))
+            at += len(texts)
