@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sbert_repro.backbone.bilstm import WEIGHTS, BiLstmBackbone, fresh, is_bilstm, load
+from sbert_repro.backbone.bilstm import WEIGHTS, BiLstmBackbone, is_bilstm, load, random_bilstm
 from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import pad
 from sbert_repro.data.word_vectors import WordVectors
@@ -35,7 +35,7 @@ def alone(backbone, row):
 
 
 def test_states_are_those_of_each_sentence_alone(vectors, sentences):
-    backbone = fresh(vectors, HIDDEN, seed=1)
+    backbone = random_bilstm(vectors, HIDDEN, seed=1)
     tokens = pad(sentences, WORDS)
     with torch.no_grad():
         states = backbone(tokens)
@@ -47,7 +47,7 @@ def test_states_are_those_of_each_sentence_alone(vectors, sentences):
 
 
 def test_the_backward_half_begins_at_the_last_word(vectors, sentences):
-    backbone = fresh(vectors, HIDDEN, seed=1)
+    backbone = random_bilstm(vectors, HIDDEN, seed=1)
     short, long = sentences[0], sentences[2]
     with torch.no_grad():
         first = backbone(pad([short, long], WORDS))[0, :3]
@@ -58,7 +58,7 @@ def test_the_backward_half_begins_at_the_last_word(vectors, sentences):
 
 @pytest.mark.parametrize("pad_id", [0, WORDS])
 def test_batch_mates_and_padding_never_change_a_vector(vectors, sentences, pad_id):
-    backbone, pool = fresh(vectors, HIDDEN, seed=1), MaxPooling()
+    backbone, pool = random_bilstm(vectors, HIDDEN, seed=1), MaxPooling()
 
     def pooled(rows):
         tokens = pad(rows, pad_id)
@@ -72,7 +72,7 @@ def test_batch_mates_and_padding_never_change_a_vector(vectors, sentences, pad_i
 
 
 def test_the_row_after_the_last_one_is_a_vector_of_zeros(vectors):
-    backbone = fresh(vectors, HIDDEN, seed=1)
+    backbone = random_bilstm(vectors, HIDDEN, seed=1)
     with torch.no_grad():
         found = backbone(pad([np.array([3, WORDS])], WORDS))[0]
         read = torch.stack([backbone.words[3], torch.zeros(WIDTH)])
@@ -80,7 +80,7 @@ def test_the_row_after_the_last_one_is_a_vector_of_zeros(vectors):
 
 
 def test_word_vectors_are_neither_trained_nor_kept(vectors):
-    backbone = fresh(vectors, HIDDEN, seed=1)
+    backbone = random_bilstm(vectors, HIDDEN, seed=1)
     assert {name.split(".")[0] for name in backbone.state_dict()} == {"lstm"}
     assert {name.split(".")[0] for name, _ in backbone.named_parameters()} == {"lstm"}
     assert backbone.words.data_ptr() == torch.from_numpy(vectors.values.view()).data_ptr()
@@ -90,14 +90,14 @@ def test_a_seed_gives_the_weights_and_disturbs_no_other_draw(vectors):
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, two, other = (fresh(vectors, HIDDEN, seed) for seed in (1, 1, 2))
+    one, two, other = (random_bilstm(vectors, HIDDEN, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(one.lstm.weight_hh_l0, two.lstm.weight_hh_l0)
     assert not torch.equal(one.lstm.weight_hh_l0, other.lstm.weight_hh_l0)
 
 
 def test_it_loads_back_to_the_bit(vectors, tmp_path):
-    backbone = fresh(vectors, HIDDEN, seed=3)
+    backbone = random_bilstm(vectors, HIDDEN, seed=3)
     backbone.save(tmp_path / "model")
     assert is_bilstm(tmp_path / "model") and not is_bilstm(tmp_path)
     again = load(tmp_path / "model", vectors)
@@ -107,20 +107,20 @@ def test_it_loads_back_to_the_bit(vectors, tmp_path):
 
 
 def test_what_is_damaged_or_does_not_fit_is_one_line(vectors, tmp_path):
-    fresh(vectors, HIDDEN, seed=3).save(tmp_path)
+    random_bilstm(vectors, HIDDEN, seed=3).save(tmp_path)
     narrow = WordVectors(vectors.index, vectors.values[:, :3], "1" * 64, [])
     with pytest.raises(UserError, match=r"no weights of a BiLSTM with 4 units .* 3 num") as refused:
         load(tmp_path, narrow)
     assert "\n" not in str(refused.value)
     (tmp_path / WEIGHTS).write_bytes(b"no weights")
-    with pytest.raises(UserError, match="no loadable BiLSTM"):
+    with pytest.raises(UserError, match="the BiLSTM cannot be loaded"):
         load(tmp_path, vectors)
     with pytest.raises(UserError, match=r"encoder\.hidden=0"):
         BiLstmBackbone(vectors, 0)
 
 
 def test_it_multiplies_in_bf16_too(vectors, sentences):
-    backbone, tokens = fresh(vectors, HIDDEN, seed=1), pad(sentences, WORDS)
+    backbone, tokens = random_bilstm(vectors, HIDDEN, seed=1), pad(sentences, WORDS)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         half = backbone(Tokens(tokens.ids, tokens.mask))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over word vectors as a giver of token states: InferSent, to compare with."""
+"""A bidirectional LSTM over word vectors: the token states of InferSent, to compare with."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ WEIGHTS = "model.safetensors"
 
 
 class BiLstmBackbone(nn.Module):
-    """Gives the state of each word, ``[N, T, D]``: both directions side by side.
+    """The state of each word, ``[N, T, D]``: both directions side by side.
 
-    With MAX pooling this is the encoder of Conneau et al. (2017). The word vectors
-    are not trained and not saved with the weights.
+    With MAX pooling this is the encoder of Conneau et al. (2017). The word vectors are not trained
+    and not saved with the weights.
 
     Attributes:
         VERSION: Raised by hand when the same weights would give other states.
-        packs: It takes padded sentences.
+        packs: False; it takes padded sentences.
         width: Width ``D`` of the states, twice that of each direction.
-        layer: There is one.
+        layer: The only one there is.
         positions: Words a sentence may have; a recurrent network has no last position.
     """
 
@@ -53,11 +53,11 @@ class BiLstmBackbone(nn.Module):
             hidden: Width of each direction.
 
         Raises:
-            UserError: If the width is no width.
+            UserError: If ``hidden`` is less than 1.
         """
         super().__init__()
         if hidden < 1:
-            raise UserError(f"encoder.hidden={hidden}: expected at least 1")
+            raise UserError("expected at least 1", where=f"encoder.hidden={hidden}")
         self.lstm = nn.LSTM(
             vectors.values.shape[1], hidden, num_layers=1, bidirectional=True, batch_first=True
         )
@@ -77,7 +77,7 @@ class BiLstmBackbone(nn.Module):
                 the last one stands for a vector of zeros.
 
         Returns:
-            Tensor: States ``[N, T, D]``, 0 on padding.
+            States ``[N, T, D]``, 0 on padding.
         """
         count = len(self.words)
         vectors = F.embedding(tokens.ids.clamp(max=count - 1), self.words)
@@ -104,15 +104,15 @@ class BiLstmBackbone(nn.Module):
         shape = {"hidden": self.width // 2, "input": self.words.shape[1]}
         (folder / DESCRIPTION).write_text(json.dumps(shape, sort_keys=True) + "\n", "utf-8")
 
-    def take(self, weights: Mapping[str, Tensor], where: Path) -> BiLstmBackbone:
-        """Put weights in the place of the random ones.
+    def with_weights(self, weights: Mapping[str, Tensor], where: Path) -> BiLstmBackbone:
+        """Replace the weights.
 
         Args:
-            weights: By the names that torch's LSTM gives them.
+            weights: By the names that torch's LSTM has for them.
             where: Their file, for messages.
 
         Returns:
-            BiLstmBackbone: This one.
+            This backbone.
 
         Raises:
             UserError: If they are those of another network.
@@ -121,13 +121,14 @@ class BiLstmBackbone(nn.Module):
             self.lstm.load_state_dict(dict(weights))
         except RuntimeError as problem:
             raise UserError(
-                f"{where}: no weights of a BiLSTM with {self.width // 2} units over vectors of "
-                f"{self.words.shape[1]} numbers ({' '.join(str(problem).split())[:200]})"
+                f"no weights of a BiLSTM with {self.width // 2} units over vectors of "
+                f"{self.words.shape[1]} numbers ({' '.join(str(problem).split())[:200]})",
+                where=where,
             ) from problem
         return self
 
 
-def fresh(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbone:
+def random_bilstm(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbone:
     """Make a backbone with random weights.
 
     Args:
@@ -136,7 +137,7 @@ def fresh(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbone:
         seed: Equal seeds give equal weights, whatever was drawn before.
 
     Returns:
-        BiLstmBackbone: On the CPU.
+        The backbone, on the CPU.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -144,14 +145,7 @@ def fresh(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbone:
 
 
 def is_bilstm(folder: Path) -> bool:
-    """Tell a model folder of this backbone.
-
-    Args:
-        folder: A model folder.
-
-    Returns:
-        bool: Whether `BiLstmBackbone.save` wrote it.
-    """
+    """Tell whether a model folder was written by `BiLstmBackbone.save`."""
     return (folder / DESCRIPTION).is_file()
 
 
@@ -163,7 +157,7 @@ def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
         vectors: The word vectors it was trained with.
 
     Returns:
-        BiLstmBackbone: On the CPU.
+        The backbone, on the CPU.
 
     Raises:
         UserError: If a file is missing or damaged.
@@ -173,9 +167,12 @@ def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
         weights = load_file(folder / WEIGHTS)
     except Exception as problem:  # safetensors and json each have their own kinds
         raise UserError(
-            f"{folder}: no loadable BiLSTM ({type(problem).__name__}: {problem}); train it again"
+            f"the BiLSTM cannot be loaded ({type(problem).__name__}: {problem})",
+            where=folder,
+            mend="train it again",
         ) from problem
-    return fresh(vectors, hidden, seed=0).take(weights, folder / WEIGHTS).eval()
+    backbone = random_bilstm(vectors, hidden, seed=0)
+    return backbone.with_weights(weights, folder / WEIGHTS).eval()
 
 
 def word_vectors(
@@ -190,7 +187,7 @@ def word_vectors(
         progress: Draw a bar when the file is met for the first time.
 
     Returns:
-        WordVectors: All words of the file.
+        All words of the file.
 
     Raises:
         UserError: If there is no such file, or it is damaged.

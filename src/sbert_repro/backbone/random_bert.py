@@ -1,7 +1,7 @@
 """Randomly initialised BERT and RoBERTa models of any size, with tokenizers of their own.
 
-They lie on disk as a pre-trained model does, so that whatever reads the one reads the other. They
-know nothing of language: what a model trained from them can do, it has learnt here.
+They are saved as a pre-trained model is, so that whatever reads the one reads the other. They know
+nothing of language: whatever a model trained from them can do, it has learnt here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROBERTA_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a model and the numbers it starts from."""
+    """The shape of a model, and how its first weights are drawn."""
 
     layers: int = 2
     width: int = 64
@@ -41,17 +41,13 @@ class Size:
     positions: int = 130
     """Longest input: 128 word pieces and the two special tokens."""
     dropout: float = 0.0
-    """So small a network has nothing to spare; BERT has 0.1."""
+    """A network this small has nothing to spare; BERT has 0.1."""
     spread: float = 0.07
     """Standard deviation of the first weights; BERT's 0.02 suits a width of 768."""
     seed: int = 0
 
     def options(self) -> dict[str, Any]:
-        """Give the size in the words of a transformers configuration.
-
-        Returns:
-            dict[str, Any]: Keyword arguments.
-        """
+        """Return the keyword arguments of a transformers configuration."""
         return {
             "num_hidden_layers": self.layers,
             "hidden_size": self.width,
@@ -67,9 +63,9 @@ def write_random_bert(folder: Path, vocabulary: Iterable[str], size: Size) -> No
     """Write a random BERT without pooler and a lower-casing word-piece tokenizer.
 
     Args:
-        folder: Where; made when missing.
-        vocabulary: Words, and pieces inside of words with "##" before them, all in lower case.
-            Letters and digits are added, so that any word in them can be spelt out.
+        folder: Where to; made when missing.
+        vocabulary: Lower-case words, and pieces of words that begin with "##". Letters and digits
+            are added, so that any word of them can be spelt out.
         size: Shape and seed; the same size and vocabulary give the same weights.
     """
     letters = ascii_lowercase + digits + ".,!?'-"
@@ -92,7 +88,7 @@ def write_random_roberta(
     """Write a random RoBERTa without pooler and a byte-level BPE tokenizer learnt from texts.
 
     Args:
-        folder: Where; made when missing.
+        folder: Where to; made when missing.
         texts: Sentences to learn the byte pairs from.
         size: Shape and seed.
         pieces: Size of the vocabulary, the 256 bytes included.

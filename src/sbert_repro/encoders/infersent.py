@@ -323,7 +323,7 @@ class InferSentEncoder(BiLstmEncoder):
         weights = _published_weights(self.file)
         hidden = int(weights[_SHAPE].shape[-1])
         own = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
-        return bilstm.fresh(self.vectors, hidden, seed=0).take(own, self.file)
+        return bilstm.random_bilstm(self.vectors, hidden, seed=0).with_weights(own, self.file)
 
     def embed(self, tokens: Tokens) -> Tensor:
         """Run the network and pool.

@@ -99,7 +99,7 @@ def encode_file(
     def embed(blocks: Iterable[list[str]]) -> Iterator[NDArray[np.float32]]:
         # Transformers split the next block ahead; others only read it ahead.
         if hasattr(encoder, "encode_blocks"):
-            return encoder.encode_blocks(blocks)  # type: ignore[no-any-return]
+            return encoder.encode_blocks(blocks)
         return map(encoder.encode, Prefetched(iter(blocks)))
 
     with bar(lines.count, progress=progress) as advance:

@@ -73,7 +73,7 @@ def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone
     if config.encoder["_target_"] == _BILSTM:
         vectors = _vectors(config)
         backbone = (
-            bilstm.fresh(vectors, config.encoder.hidden, config.seed)
+            bilstm.random_bilstm(vectors, config.encoder.hidden, config.seed)
             if parent_model is None
             else bilstm.load(parent_model, vectors)
         )
