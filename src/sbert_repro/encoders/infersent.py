@@ -120,7 +120,7 @@ class BiLstmEncoder:
         return self._load().eval().to(self.device)
 
     def _load(self) -> BiLstmBackbone:
-        return bilstm.fresh(self.vectors, self.hidden, UNTRAINED_SEED)
+        return bilstm.random_bilstm(self.vectors, self.hidden, UNTRAINED_SEED)
 
     @property
     def device(self) -> torch.device:
