@@ -102,6 +102,7 @@ class ProfileConfig:
     word_vectors: str = "glove.840B.300d.txt"
     lstm_width: int = 2048
     max_seeds: int = 10
+    from_records: bool = False  # print the committed records again where the ledger has none
     max_parts: int | None = None
 
 

@@ -182,13 +182,13 @@ class Published:
     again and nothing is trained anew. They hold no models.
 
     Args:
-        folder: The folder of the files, which need not exist.
+        folder: The folder of the files, which need not exist; ``None`` for no records at all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._records: dict[str, Record] = {}
         self._scores: dict[tuple[str, str], Record] = {}
-        for path in sorted(Path(folder).glob("*.json")):
+        for path in sorted(folder.glob("*.json")) if folder is not None else ():
             content = _json(path.read_bytes())
             found = content.get("records") if isinstance(content, dict) else None
             for key, record in (found if isinstance(found, dict) else {}).items():

@@ -40,7 +40,7 @@ from omegaconf import DictConfig, open_dict
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import Ledger, provenance
+from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.redaction import log_masked, masked
 from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results
 
@@ -60,11 +60,16 @@ class LedgerWork:
     """Training and evaluation through the ledger below `paths.results`.
 
     Args:
-        config: Composed options; `paths` are read.
+        config: Composed options; `paths` and `profile` are read.
     """
 
     def __init__(self, config: DictConfig) -> None:
-        self.ledger = Ledger(Path(config.paths.results) / "runs")
+        results = Path(config.paths.results)
+        self.ledger = Ledger(results / "runs")
+        profile = config.profile
+        self.published = Published(
+            results / profile.name / "records" if profile.from_records else None
+        )
 
     def settings(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         """Return what the key of a training run is made of."""
@@ -100,13 +105,13 @@ class LedgerWork:
             for split in task.splits:
                 _read(task.dataset, root, split, None, partial)
 
-    def trained(self, key: str) -> Record | None:
+    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
         """Return the record of a run; a UserError says that it diverged."""
-        from sbert_repro.training.run import refuse_diverged
+        from sbert_repro.training.run import find, key_of, refuse_diverged
 
-        record = self.ledger.get(key)
+        record = find(config, list(overrides), self.ledger, self.published)
         if record is None:
-            refuse_diverged(self.ledger.folder(key))
+            refuse_diverged(self.ledger.folder(key_of(config, list(overrides))))
         return record
 
     def records(self) -> list[Record]:
@@ -126,7 +131,7 @@ class LedgerWork:
         """Return the scores that are in the ledger."""
         from sbert_repro.evaluation.run import scored
 
-        return scored(config, run, list(tasks))
+        return scored(config, run, list(tasks), self.published)
 
     def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
         """Score, or find the scores in the ledger."""
@@ -155,7 +160,7 @@ def _refusal(
 class Carries(Protocol):
     """The part of `Work` that takes long."""
 
-    def trained(self, key: str) -> Record | None:
+    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
         """Return the record of a finished training run; a UserError says that it diverged."""
 
     def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
@@ -377,7 +382,7 @@ class Processes:
         _log.error("%s: %s", job.title, found)
         for stage in job.stages:
             with contextlib.suppress(UserError):  # it diverged, which is known
-                if self.work.trained(str(stage.key)) is None:
+                if self.work.trained(stage.config, stage.overrides) is None:
                     return Result(reason=reason, failed_run=str(stage.key))
         return Result(reason=reason)
 

@@ -38,6 +38,7 @@ _NEUTRAL = (
     "paths.",
     "wandb.",
     "profile.max_seeds=",
+    "profile.from_records=",
     "progress=",
     "trainer.progress=",
     "trainer.accelerator=",
@@ -98,7 +99,7 @@ class Work(Protocol):
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Raise a UserError when the pairs of a task are missing or incomplete."""
 
-    def trained(self, key: str) -> Record | None:
+    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
         """Return the record of a finished training run; a UserError says that it diverged."""
 
     def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
@@ -230,7 +231,11 @@ class Job:
     @property
     def run(self) -> str | None:
         """Key of the run whose model is scored; None for an encoder that is used as it is."""
-        return self.stages[-1].key if self.stages else None
+        if not self.stages:
+            return None
+        # An earlier version of this program may have stored it under another key.
+        last = self.stages[-1]
+        return last.key if last.record is None else last.record["key"]
 
     @property
     def model(self) -> str:
@@ -463,7 +468,7 @@ def _stage(words: list[str], config: DictConfig, seed: int, work: Work) -> Stage
     try:
         settings = work.settings(seeded, stage.overrides)
         stage = replace(stage, settings=settings, key=run_key("train", settings))
-        stage = replace(stage, record=work.trained(str(stage.key)))
+        stage = replace(stage, record=work.trained(seeded, stage.overrides))
         if stage.record is None:
             work.check(seeded)
     except UserError as error:

@@ -29,7 +29,7 @@ from sbert_repro.data.read import missing, read, split_path
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.facts import Fact
-from sbert_repro.ledger import Ledger, Record, provenance
+from sbert_repro.ledger import Ledger, Published, Record, provenance
 from sbert_repro.redaction import without_secrets
 from sbert_repro.storage import lock, remove_leftovers, sha256_of, write_file
 from sbert_repro.training import fit as fitting
@@ -115,19 +115,24 @@ def former_key_of(config: DictConfig, overrides: list[str]) -> str:
     return run_key(KIND, settings)
 
 
-def find(config: DictConfig, overrides: list[str], ledger: Ledger) -> Record | None:
+def find(
+    config: DictConfig, overrides: list[str], ledger: Ledger, published: Published | None = None
+) -> Record | None:
     """Look a run up, under its key or the one it had before.
 
     Args:
         config: The composed options.
         overrides: The options as typed.
         ledger: Where runs are kept.
+        published: Records without models that count as well.
 
     Returns:
         Its record; ``None`` when it has not been finished. ``record["key"]`` names its folder.
     """
-    former = former_key_of(config, overrides)
-    record = ledger.get(key_of(config, overrides), former)
+    keys = (key_of(config, overrides), former_key_of(config, overrides))
+    record = ledger.get(*keys)
+    if record is None and published is not None:
+        record = published.get(*keys)
     return None if record is None else with_facts(record, config, overrides)
 
 
