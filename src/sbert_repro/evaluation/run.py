@@ -20,7 +20,7 @@ from sbert_repro.evaluation.evaluate import Model, score_tasks
 from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import TaskData, load, resolve
-from sbert_repro.ledger import Ledger
+from sbert_repro.ledger import Ledger, Published
 from sbert_repro.training.run import add_scores, stages
 
 KIND = "evaluate"
@@ -37,9 +37,12 @@ def settings_of(encoder: Model, data: TaskData) -> dict[str, Any]:
     Returns:
         dict[str, Any]: The model by content, the task, the data by content, the metric's version.
     """
+    return {"encoder": dict(encoder.identity), **_settings_of_task(data)}
+
+
+def _settings_of_task(data: TaskData) -> dict[str, Any]:
     parts = {"folds": FOLDS_VERSION} if dataset(data.task.dataset).topics else {}
     return {
-        "encoder": dict(encoder.identity),
         "task": data.task.name,
         "splits": list(data.task.splits),
         "data": data.sha256,
@@ -73,7 +76,15 @@ def look_up(encoder: Model, data: Sequence[TaskData], ledger: Ledger) -> dict[st
     Returns:
         dict[str, Record | None]: Task → record, ``None`` where there is none yet.
     """
-    return {one.task.name: ledger.get(score_key(encoder, one)) for one in data}
+    found = {one.task.name: ledger.get(score_key(encoder, one)) for one in data}
+    return {one.task.name: _with_facts(found[one.task.name], encoder, one) for one in data}
+
+
+def _with_facts(record: Record | None, encoder: Model, data: TaskData) -> Record | None:
+    """Complete a record that was made before facts were fields: equal keys mean equal data."""
+    if record is None or all(one["code"] != "facts_of_before" for one in record["facts"]):
+        return record
+    return {**record, "facts": [*encoder.facts, *data.facts, *record["facts"]]}
 
 
 def evaluate_once(
@@ -173,7 +184,10 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
 
 
 def scored(
-    config: DictConfig, run: str | None, tasks: str | Sequence[str]
+    config: DictConfig,
+    run: str | None,
+    tasks: str | Sequence[str],
+    published: Published | None = None,
 ) -> dict[str, Record | None]:
     """Find what has been computed for the encoder of `encoder_of`; compute nothing.
 
@@ -181,6 +195,8 @@ def scored(
         config: Composed options of an evaluation, or of the run's training.
         run: A finished run's key, or ``None``.
         tasks: Names as in `resolve`.
+        published: Records that count where the ledger has none: of a run whose model is not here by
+            its key and the task, with the same data and measure; of other encoders by their key.
 
     Returns:
         dict[str, Record | None]: Task → record, ``None`` where there is none yet.
@@ -188,7 +204,27 @@ def scored(
     Raises:
         UserError: If the model, a task or its data are missing, damaged or incomplete.
     """
-    return look_up(encoder_of(config, run), _data(config, tasks), Ledger(_runs(config)))
+    ledger, data = Ledger(_runs(config)), _data(config, tasks)
+    published = published or Published(None)
+    if run is not None and not (ledger.folder(run) / "model").is_dir():
+        of_run = {one.task.name: published.score(run, one.task.name) for one in data}
+        return {
+            one.task.name: record if _is_of_task(record := of_run[one.task.name], one) else None
+            for one in data
+        }
+    encoder = encoder_of(config, run)
+    found = look_up(encoder, data, ledger)
+    return {
+        one.task.name: found[one.task.name] or published.get(score_key(encoder, one))
+        for one in data
+    }
+
+
+def _is_of_task(record: Record | None, data: TaskData) -> bool:
+    """Tell whether a published score was measured on the data that are here, as it would be now."""
+    return record is not None and _settings_of_task(data) == {
+        name: value for name, value in record["settings"].items() if name != "encoder"
+    }
 
 
 def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> dict[str, Record]:
