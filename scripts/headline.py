@@ -29,14 +29,14 @@ def main() -> None:
     profile = words.pop("profile", "paper")
     changes = [f"{name}={value}" for name, value in words.items()]
     log_masked()
-    from sbert_repro.compose import prepare
+    from sbert_repro.compose import compose_speed, prepare
     from sbert_repro.evaluation.speed.headline import headline
-    from sbert_repro.evaluation.speed.record import composed, quiet
+    from sbert_repro.evaluation.speed.record import quiet
     from sbert_repro.report.headline import write
 
     few = ["pairs=32", "largest=1000"] if profile == "demo" else []
     asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
-    config = composed(profile, asked)
+    config = compose_speed(profile, asked)
     if len(typed) < len(sys.argv[1:]):
         without = ("encoder", "pooling", "prepare", "profile.name")
         print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
