@@ -1,16 +1,14 @@
 """Random models on disk: what reads a pre-trained one reads them, and they are always the same."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from sbert_repro.backbone import demo
 from sbert_repro.backbone.random_bert import Size, write_random_bert, write_random_roberta
 from sbert_repro.backbone.transformer import load, load_tokenizer
-from sbert_repro.data.demo_language.words import vocabulary
+from sbert_repro.data.demo_language import vocabulary
 from sbert_repro.storage import sha256_of
 
 SMALL = Size(layers=1, width=8, heads=2, intermediate=8, positions=16, seed=5)
@@ -78,24 +76,3 @@ def test_bytes_spell_everything(tmp_path):
     assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "한국 zoo"
     # A word is the same word at the start of a sentence.
     assert tokenizer.tokenize("dog dog")[0] == tokenizer.tokenize("dog dog")[-1]
-
-
-def test_prepare_writes_data_and_models_once(tmp_path):
-    arguments = str(tmp_path / "data"), str(tmp_path / "models")
-    demo.prepare_demo(*arguments)
-    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
-    demo.prepare_demo(*arguments)
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == files
-    for name, size in demo.MODELS.items():
-        model = load(tmp_path / "models" / name)
-        assert model.model.config.num_hidden_layers == size.layers and model.positions == 130
-        assert json.loads((tmp_path / "models" / name / "MANIFEST.json").read_text())["synthetic"]
-
-
-def test_another_size_is_made_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "write_demo", lambda root: None)
-    for layers in (1, 2):
-        monkeypatch.setattr(demo, "MODELS", {"demo-bert": Size(layers=layers, width=8, heads=2)})
-        demo.prepare_demo(str(tmp_path / "data"), str(tmp_path / "models"))
-        model = load(tmp_path / "models" / "demo-bert")
-        assert model.model.config.num_hidden_layers == layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sbert_repro.backbone.random_bert import Size, write_random_bert, write_random_roberta
 from sbert_repro.data.demo import write_demo
-from sbert_repro.data.demo_language.words import vocabulary
+from sbert_repro.data.demo_language import vocabulary
 from sbert_repro.storage import make_folder, sha256_of
 
 VERSION = 1
@@ -39,23 +38,20 @@ def prepare_demo(data_root: str, models_root: str) -> None:
     """
     write_demo(Path(data_root))
     for name, size in MODELS.items():
-        stamp = {"generator": __name__, "version": VERSION, "model": name, "size": asdict(size)}
-        make_folder(Path(models_root) / name, stamp, _writer(name, size, Path(data_root)))
+
+        def fill(folder: Path, name: str = name, size: Size = size) -> list[dict[str, Any]]:
+            if "roberta" in name:
+                write_random_roberta(folder, _training_sentences(Path(data_root)), size)
+            else:
+                write_random_bert(folder, vocabulary(), size)
+            return [{"file": p.name, "sha256": sha256_of(p)} for p in sorted(folder.iterdir())]
+
+        made_of = {"version": VERSION, "model": name, "size": asdict(size)}
+        stamp = {"generator": "sbert_repro.backbone.demo", **made_of}
+        make_folder(Path(models_root) / name, stamp, fill)
 
 
-def _writer(name: str, size: Size, data_root: Path) -> Callable[[Path], list[dict[str, Any]]]:
-    def fill(folder: Path) -> list[dict[str, Any]]:
-        if "roberta" in name:
-            write_random_roberta(folder, _sentences(data_root), size)
-        else:
-            write_random_bert(folder, vocabulary(), size)
-        files = sorted(folder.iterdir())
-        return [{"file": path.name, "sha256": sha256_of(path)} for path in files]
-
-    return fill
-
-
-def _sentences(data_root: Path) -> list[str]:
-    """Give the training sentences, from which byte pairs are learnt."""
+def _training_sentences(data_root: Path) -> list[str]:
+    """Return the sentences that byte pairs are learnt from."""
     pairs = pq.read_table(data_root / "nli" / "train.parquet", columns=["premise", "hypothesis"])
     return [text for column in pairs.columns for text in column.to_pylist()]

@@ -23,7 +23,7 @@ from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.read import Split
 from sbert_repro.data.words import WordRows, WordTokenizer
 from sbert_repro.errors import UserError
-from sbert_repro.storage import filling, unwritable
+from sbert_repro.storage import filling
 
 _log = logging.getLogger(__name__)
 
@@ -224,12 +224,9 @@ def tokenise(
     if not folder.is_dir():
         rows = max(map(len, texts_by_column.values()))
         _log.info("making word pieces of %s rows, once, in %s", f"{rows:,}", folder)
-        try:
-            with filling(folder) as unfinished:
-                for name, texts in texts_by_column.items():
-                    _write(unfinished, name, texts, _splitter(tokenizer, max_length))
-        except OSError as problem:
-            raise unwritable(folder, problem) from problem
+        with filling(folder) as unfinished:
+            for name, texts in texts_by_column.items():
+                _write(unfinished, name, texts, _splitter(tokenizer, max_length))
     columns = {name: _open(folder, name, len(texts)) for name, texts in texts_by_column.items()}
     truncated = sum(column.truncated for column in columns.values())
     empty = sum(column.empty for column in columns.values())

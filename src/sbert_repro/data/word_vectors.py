@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 import sys
 import warnings
 import zipfile
@@ -31,7 +30,7 @@ from sbert_repro.data.download import fetch
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.storage import filling, lock, sha256_of, unwritable, write_file
+from sbert_repro.storage import filling, lock, sha256_of, write_file
 
 FOLDER = "word_vectors"
 """Where the files lie in the data root."""
@@ -249,14 +248,10 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
     if not description.is_file():
         with lock(folder.with_suffix(".lock"), f"the conversion of {place}"):
             if not description.is_file():
-                # A copy without it was made when sentences were kept in the place of its counts.
-                shutil.rmtree(folder, ignore_errors=True)
                 _log.info("%s: read once, then kept in %s", place, folder)
-                try:
-                    with filling(folder) as unfinished:
-                        _convert(place, unfinished, progress)
-                except OSError as problem:
-                    raise unwritable(folder, problem) from problem
+                # A copy without the description held sentences in the place of its counts.
+                with filling(folder, replace=True) as unfinished:
+                    _convert(place, unfinished, progress)
     said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
     # Split at line feeds alone: some words hold what `splitlines` takes for the end of a line.
     words = (folder / "words.txt").read_bytes().decode().split("\n")

@@ -1,1 +1,0 @@
-"""A small language whose sentences have a known meaning; the demo's data sets are made of it."""
