@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 RUN := .venv/bin/python
 BUILT := .venv/.built
-# Extras have a lock of their own; one that was installed once is kept in step with its lock.
+# Each extra has its own lock; an extra that was installed once is updated whenever its lock changes.
 KNOWN_EXTRAS := $(patsubst requirements-%.lock,%,$(wildcard requirements-*.lock))
 COMMA := ,
 UNKNOWN_EXTRAS := $(filter-out $(KNOWN_EXTRAS),$(subst $(COMMA), ,$(EXTRAS)))
@@ -18,7 +18,7 @@ endif
 BUILT_EXTRAS := $(filter $(KNOWN_EXTRAS:%=.venv/.built-%),$(wildcard .venv/.built-*))
 BUILT_EXTRAS := $(sort $(BUILT_EXTRAS) $(patsubst %,.venv/.built-%,$(subst $(COMMA), ,$(EXTRAS))))
 TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
-# Tables of times, which nothing may run beside: with JOBS=4 all others are reproduced so.
+# Tables of times. Nothing may run beside them, so reproduce-all gives them one job whatever JOBS is.
 TIMED := $(patsubst configs/tables/table_%.yaml,%,$(shell grep -l '^timed: true' configs/tables/*.yaml 2>/dev/null))
 
 .PHONY: help setup demo test test-faults lint lock data verify-data verify-released headline reproduce-all clean
@@ -46,15 +46,15 @@ $(BUILT): requirements.lock pyproject.toml
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
-demo: setup  ## every table on made-up data with a tiny model, in minutes, without a network
+demo: setup  ## every table on synthetic data with a tiny model, in minutes, without a network
 	@$(MAKE) --no-print-directory reproduce-all PROFILE=demo
-	@echo "The demo's tables (synthetic data, not the paper's) lie in results/demo/:"
+	@echo "The demo's tables (of synthetic data, not the paper's) are in results/demo/:"
 	@ls results/demo/*.md
 
 test: setup  ## the tests: no network, no GPU
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -n 2 $(ARGS)
 
-test-faults: setup  ## tables killed, crowded and cut off from the network: the long form, many minutes
+test-faults: setup  ## the long tests: tables killed, run by many processes, cut off from the network
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -m faults tests/faults $(ARGS)
 
 lint: setup  ## style, types, docstrings, spelling
@@ -70,19 +70,19 @@ lock: setup  ## resolve requirements.in into requirements.lock again
 data: setup  ## download the data sets into the data root
 	@$(RUN) scripts/download.py $(ARGS)
 
-verify-data: setup  ## rows found against rows expected
+verify-data: setup  ## compare the rows of each data set with those expected
 	@$(RUN) scripts/verify_data.py $(ARGS)
 
-verify-released: setup  ## released models against the scores that others published for them
+verify-released: setup  ## score released models and compare with their published scores
 	@$(RUN) scripts/verify_released.py $(ARGS)
 
-headline: setup  ## the most similar pair of 10,000 sentences: encode, search, the cross-encoder beside
+headline: setup  ## the most similar pair of 10,000 sentences, timed beside the cross-encoder
 	@$(RUN) scripts/headline.py profile=$(PROFILE) $(ARGS)
 
 table-%: setup  ## one table of the paper, such as table-1
 	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(if $(and $(ALL),$(filter $*,$(TIMED))),1,$(JOBS)) $(ARGS)
 
-# ARGS are options of tables, which the headline does not have.
+# With ARGS, which are options of tables, the headline is left out: it has others.
 reproduce-all: setup  ## every table that has a file in configs/tables, and the headline
 ifneq ($(filter --dry-run,$(ARGS)),)
 	@$(RUN) scripts/table.py table=all profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(JOBS) $(ARGS)

@@ -1,4 +1,4 @@
-"""Give a run's model away: python scripts/export.py run=KEY output=DIR."""
+"""Export a run for sentence-transformers: python scripts/export.py run=KEY output=DIR."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Resolve requirements.in into requirements.lock with pip, the resolver that set-up uses.
+"""Resolve requirements.in into requirements.lock with pip, which `make setup` installs with too.
 
-Each extra of pyproject.toml but dev gets a requirements-NAME.lock with what it needs beside that.
+Each extra of pyproject.toml except dev gets a requirements-NAME.lock with what it needs beyond it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# Packages that torch asks for by exact version on machines with a GPU, and only there: naming them
-# would make every laptop download them.
+# torch itself asks for these by exact version on machines with a GPU. Pinned here, every laptop
+# would download them.
 TORCH_BRINGS = ("nvidia-", "cuda-", "triton")
 HEADER = """\
 # Made by `make lock`, do not edit: {source} as resolved by
@@ -28,7 +28,7 @@ BESIDE = "what stands in requirements.lock."
 
 
 def resolve(*asked: str) -> dict[str, Any]:
-    """Pip's installation report for some requirements, as if nothing were installed."""
+    """Return pip's installation report for some requirements, as if nothing were installed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         options = ["--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
@@ -39,7 +39,7 @@ def resolve(*asked: str) -> dict[str, Any]:
 
 
 def pins(report: dict[str, Any]) -> list[str]:
-    """`name==version` lines of a report, sorted, without build labels such as `+cpu`."""
+    """Return a report's sorted `name==version` lines, without build labels such as `+cpu`."""
     found = {}
     for item in report["install"]:
         name = item["metadata"]["name"].lower().replace("_", "-")
@@ -50,27 +50,27 @@ def pins(report: dict[str, Any]) -> list[str]:
 
 
 def write(name: str, report: dict[str, Any], lines: list[str], **said: str) -> None:
-    """Write one lock, with what it was made from above it."""
+    """Write one lock file under a header that says what it was made from."""
     header = HEADER.format(pip=report["pip_version"], python=platform.python_version(), **said)
     (ROOT / name).write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
     print(f"{name}: {len(lines)} packages")
 
 
 def extras() -> list[str]:
-    """Names of the extras that a user may or may not install."""
+    """Return the names of the extras that a user may install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return sorted(set(project["optional-dependencies"]) - {"dev"})
 
 
 def main() -> None:
-    """Write requirements.lock, then the lock of each extra; names after the command pick extras."""
+    """Write requirements.lock and the lock of each extra; with names given, only those extras'."""
     if not sys.argv[1:]:
         report = resolve("-r", "requirements.in")
         source = "requirements.in and pyproject.toml"
         write("requirements.lock", report, pins(report), source=source, left_out=LEFT_OUT)
     common = set((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
     for extra in sys.argv[1:] or extras():
-        # Held to the versions of the lock, so that an extra changes nothing that is there.
+        # Constrained by the main lock, so that an extra changes none of its versions.
         report = resolve("-c", "requirements.lock", f".[{extra}]")
         lines = [line for line in pins(report) if line not in common]
         source = f"the extra {extra} of pyproject.toml"

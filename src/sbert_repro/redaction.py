@@ -1,7 +1,7 @@
-"""Secrets taken out of whatever is written, logged or sent: by the name of an entry, and by value.
+"""Secrets are removed from everything that is written, logged or sent.
 
-A value is known to be a secret when an environment variable with such a name holds it, so a token
-that was typed into an option or stands in a path is found too.
+An entry is a secret by its name, such as ``api_key``. A value is one when an environment variable
+with such a name holds it, so that a token typed into an option or a path is found too.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ _NAME = re.compile(
 )
 _IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _SHORTEST = 8
-"""A variable that is called a token and holds "1" is no secret, and would be hidden everywhere."""
+"""Shorter values are no secrets: a token variable that holds "1" would hide every 1."""
 
 
 def is_secret(name: str) -> bool:
     """Tell whether an entry of this name holds a secret.
 
     Args:
-        name: Such as ``WANDB_API_KEY`` or ``hf_token``; ``tokenisation`` is none.
+        name: Such as ``WANDB_API_KEY`` or ``hf_token``; ``tokenisation`` is not one.
 
     Returns:
-        bool: Whether it does.
+        bool: True if it does.
     """
     return bool(_NAME.search(name))
 
 
 def masked(text: str) -> str:
-    """Hide the secrets of the environment, and passwords in URLs, in a text.
+    """Replace the environment's secrets, and passwords in URLs, by `HIDDEN`.
 
     Args:
         text: What will be written, logged or sent.
 
     Returns:
-        str: The same with `HIDDEN` in their place.
+        str: The text without them.
     """
     for secret in _known():
         text = text.replace(secret, HIDDEN)
@@ -49,13 +49,13 @@ def masked(text: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """Take out every entry whose name says that it is a secret, and hide known ones elsewhere.
+    """Remove every entry that is a secret by its name, and mask secret values elsewhere.
 
     Args:
-        value: Plain values.
+        value: Plain values: dicts, lists, strings, numbers.
 
     Returns:
-        Any: The same without them.
+        Any: A copy without them.
     """
     if isinstance(value, dict):
         kept = {key: item for key, item in value.items() if not is_secret(str(key))}
@@ -66,25 +66,17 @@ def without_secrets(value: Any) -> Any:
 
 
 class MaskedFormatter(logging.Formatter):
-    """What a log says, without secrets, tracebacks included."""
+    """Formats log records of any library without secrets, tracebacks included."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record.
-
-        Args:
-            record: Of any library.
-
-        Returns:
-            str: The line.
-        """
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102 - as in the base class
         return masked(super().format(record))
 
 
 def log_masked(level: int = logging.INFO) -> None:
-    """Send the log and warnings of this process to stderr, without secrets.
+    """Send this process's log and warnings to stderr, without secrets.
 
     Args:
-        level: What is less important than this is not shown.
+        level: The least severe level that is shown.
     """
     logging.basicConfig(level=level, stream=sys.stderr)
     for handler in logging.getLogger().handlers:
@@ -95,4 +87,4 @@ def log_masked(level: int = logging.INFO) -> None:
 def _known() -> list[str]:
     values = (value.strip() for name, value in os.environ.items() if is_secret(name))
     found = {value for value in values if len(value) >= _SHORTEST}
-    return sorted(found, key=len, reverse=True)  # one may be part of another
+    return sorted(found, key=len, reverse=True)  # one may contain another
