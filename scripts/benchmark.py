@@ -1,4 +1,4 @@
-"""Ours beside the usual way, side by side: python scripts/benchmark.py what=senteval [output=F]."""
+"""How fast ours is beside the usual way: python scripts/benchmark.py what=senteval [output=F]."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sbert_repro.cli import hydra_command
 from sbert_repro.storage import write_file
 
 if TYPE_CHECKING:
-    from sbert_repro.evaluation.benchmarks.figures import Figures
+    from sbert_repro.benchmarks.timing import Figures
 
 _PAGE = 160
 _LARGE = 1000
@@ -41,11 +41,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
 
 
 def show(figures: Figures) -> None:
-    """Print a table, then what its rows were to reach, then the notes, a line each.
-
-    Args:
-        figures: A benchmark's outcome.
-    """
+    """Print a table, then each row's goals, then the notes, a line each."""
     # Room for the whole table where the output goes to a file.
     console = Console() if sys.stdout.isatty() else Console(width=_PAGE)
     headings = [name for name in figures.rows[0] if name not in _GOALS]

@@ -11,6 +11,7 @@ from pathlib import Path
 from sbert_repro.cli import HELP, one_line_errors, usage
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
+from sbert_repro.storage import write_file
 
 _SENTENCES = {"demo": 400}
 _PAPER = 10_000
@@ -19,20 +20,20 @@ _EXAMPLE = "python scripts/headline.py profile=demo"
 
 
 def main() -> None:
-    """Measure or find the record, write CSV, Markdown and plot."""
+    """Measure, or find the record; write CSV, Markdown and plot."""
     typed = [word for word in sys.argv[1:] if word not in HELP]
     if wrong := [word for word in typed if "=" not in word]:
         raise UserError(
-            f"{wrong[0]}: no such option; there are name=value of configs/speed.yaml and --help"
+            "no such option; there are name=value of configs/speed.yaml and --help", where=wrong[0]
         )
     words = dict(word.split("=", 1) for word in typed)
     profile = words.pop("profile", "paper")
     changes = [f"{name}={value}" for name, value in words.items()]
     log_masked()
+    from sbert_repro.benchmarks import headline
+    from sbert_repro.benchmarks.timing import quiet
     from sbert_repro.compose import compose_speed, prepare
-    from sbert_repro.evaluation.speed.headline import headline
-    from sbert_repro.evaluation.speed.record import quiet
-    from sbert_repro.report.headline import write
+    from sbert_repro.report import plots
 
     few = ["pairs=32", "largest=1000"] if profile == "demo" else []
     asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
@@ -45,11 +46,14 @@ def main() -> None:
     quiet()
     kept = [change for change in changes if not change.startswith(("again=", "paths."))]
     command = " ".join(["python scripts/headline.py", f"profile={profile}", *kept])
+    record = headline.headline(config)
+    files = headline.files(record, config.profile.timed_banner, command)
+    plot = plots.headline(headline.points_beside_paper(record), headline.title(record))
     folder = Path(config.paths.results) / profile
-    written = write(headline(config), config.profile.timed_banner, command, folder)
-    text = next(path for path in written if path.suffix == ".md").read_text(encoding="utf-8")
-    print(text)
-    print(f"written: {' '.join(map(str, written))}")
+    for name, content in {**files, "headline.png": plot}.items():
+        write_file(folder / name, content)
+    print(files["headline.md"])
+    print(f"written: {' '.join(str(folder / name) for name in (*files, 'headline.png'))}")
 
 
 if __name__ == "__main__":

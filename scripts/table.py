@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sbert_repro.cli import HELP, one_line_errors, split_words, usage
-from sbert_repro.compose import ROW_OPTIONS, compose_table, prepare
+from sbert_repro.compose import ROW_OPTIONS, compose_speed, compose_table, prepare
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
 
@@ -75,24 +75,26 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
         changes: Options of configs/speed.yaml.
         dry: Only show.
     """
-    from sbert_repro.evaluation.speed import record, rows
-    from sbert_repro.tables.timed import TimedSheet, write
+    from sbert_repro.benchmarks.table_7 import lineup, timed_rows
+    from sbert_repro.benchmarks.timing import quiet
+    from sbert_repro.tables import render
 
-    config = record.composed(profile, changes)
+    config = compose_speed(profile, changes)
     prepare(config)
-    record.quiet()
+    quiet()
     words = {row.name: row.overrides for row in table.rows}
     if dry:
-        line = rows.lineup(words, config)
+        line = lineup(words, config)
         for name in words:
-            print(f"{name}: {line.reasons.get(name, 'can be timed here')}")
+            print(f"{name}: {line.refusals.get(name, 'can be timed here')}")
         return
-    found = record.timed_rows(words, config)
-    kept = tuple(change for change in changes if not change.startswith(("again=", "paths.")))
-    sheet = TimedSheet(table, profile, config.profile.timed_banner, found, kept)
-    written = write(sheet, Path(config.paths.results) / profile)
-    print(written[1].read_text(encoding="utf-8"))
-    sys.stdout.write(f"written: {written[1]}\n")
+    record = timed_rows(words, config)
+    kept = [change for change in changes if not change.startswith(("again=", "paths."))]
+    sheet = render.timed_sheet(table, profile, config.profile.timed_banner, record, kept)
+    folder = Path(config.paths.results) / profile
+    render.write(sheet, folder)
+    console().print(render.on_screen(sheet))
+    sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
 
 
 def show_usage(own: dict[str, str], changes: list[str]) -> None:
@@ -102,11 +104,10 @@ def show_usage(own: dict[str, str], changes: list[str]) -> None:
         own: Its own words; a timed table has other options.
         changes: Words that change options, which are shown changed.
     """
-    from sbert_repro.evaluation.speed import record
     from sbert_repro.tables import spec
 
     if own["table"] in spec.existing() and spec.load(own["table"]).timed:
-        config = record.composed(own["profile"], changes)
+        config = compose_speed(own["profile"], changes)
     else:
         config = compose_table(own["profile"], changes)
     without = (*ROW_OPTIONS, "seed", "prepare", "profile.name", "output")
@@ -149,7 +150,8 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
         profile: Name of the profile.
         changes: Options of train.py.
     """
-    from sbert_repro.tables import launch, plan, render, training_speed
+    from sbert_repro.benchmarks import train
+    from sbert_repro.tables import launch, plan, render
 
     request = plan.Request(profile, tuple(changes))
     base = compose_table(profile, changes)
@@ -163,7 +165,8 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
     total = plan.all_tables(request, base, work, records)
     trainings, new = plan.cost_of_trainings(total.stages.values(), records)
     lines = render.all_tables(total, trainings, profile)
-    print("\n".join([*lines, *training_speed.lines(new, Path(base.paths.results), profile)]))
+    configs = [stage.config for stage in new]
+    print("\n".join([*lines, *train.hours(configs, Path(base.paths.results), profile)]))
 
 
 def reproduce(table: Table, profile: str, changes: list[str], launcher: str, count: int) -> None:

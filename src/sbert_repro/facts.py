@@ -154,6 +154,26 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
         f"finds {f['percent']:.1f} % of what exact search does ({f['queries']} queries)"
     ),
     "library": lambda f: f"{f['library']} {f['version']}",
+    "onnx_runtime": lambda f: (
+        f"encode of sentence-transformers {f['library']} with its network in ONNX Runtime "
+        f"{f['runtime']}, over a graph exported here by torch.onnx: the library's own onnx backend "
+        "needs optimum, which has no release for transformers 5"
+    ),
+    "sentences": lambda f: (
+        f"{f['count']:,} distinct sentences of {f['title']}'s {f['split']} split"
+    ),
+    "random_weights": lambda f: (
+        f"random weights in the shape of {f['model']} ({f['layers']} layers, {f['width']} wide), "
+        "whose speed is that of the trained ones"
+    ),
+    "demo_model": lambda f: "random 2-layer BERT of the demo",
+    "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
+    "engine": lambda f: f"engine {f['engine']}",
+    "word_vectors": lambda f: f"over the word vectors {f['file']}",
+    "speed_only": lambda f: (
+        f"SPEED ONLY: no number here is a score. Measured on {f['machine']}, not on the paper's "
+        f"hardware. What was timed: {'; '.join(dict.fromkeys(f['timed']))}"
+    ),
     "facts_of_before": lambda f: (
         "recorded before facts were fields: texts that were cut are not known"
     ),

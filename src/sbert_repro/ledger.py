@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -339,6 +340,26 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def machine(record: Mapping[str, Any]) -> str:
+    """Name the machine that a record was made on.
+
+    Args:
+        record: Of the ledger, or anything else with ``hardware`` and perhaps ``threads``.
+
+    Returns:
+        "AMD EPYC, 2 cores, 24 GiB"; threads are named where they are not as many as the cores.
+    """
+    here = record.get("hardware", {})
+    gpus = Counter(here.get("gpus") or [])
+    cards = "".join(f", {count} × {name}" for name, count in gpus.items())
+    memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
+    count = here.get("cores", "?")
+    cores = "1 core" if count == 1 else f"{count} cores"
+    number = record.get("threads", count)
+    threads = "" if number == count else ", 1 thread" if number == 1 else f", {number} threads"
+    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}{threads}"
 
 
 def _output(command: list[str]) -> str | None:

@@ -10,8 +10,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from sbert_repro.benchmarks.senteval import PlainClassifier
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.benchmarks.plain_loop import PlainClassifier
 from sbert_repro.evaluation.logistic import (
     BatchedClassifier,
     Fold,

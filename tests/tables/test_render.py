@@ -213,7 +213,7 @@ def test_a_timed_table_is_the_same_sheet():
         "26.2",
         "5",
     )
-    assert (line["verdict"], line["note"]) == ("other machine", "BiLSTM")
+    assert (line["verdict"], line["note"]) == ("other machine", "BiLSTM; 101 GFLOP/s")
     assert json.loads(as_json(found)) == {"records": {"k": {}}}
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,7 +69,13 @@ _log = logging.getLogger(__name__)
 
 
 class Engine:
-    """The engine of one model; no weight is read before it must be."""
+    """The engine of one model; no weight is read before it must be.
+
+    Attributes:
+        VERSION: Raised when an engine has become faster or slower; a time is kept under it.
+    """
+
+    VERSION: ClassVar[int] = 1
 
     def __init__(
         self, engine: str, folder: Path, pooling: nn.Module, *, layer: str, precision: str

@@ -1,1 +1,1 @@
-"""Results as pictures and pages; reads files, computes nothing."""
+"""What people look at: plots, drawn from results."""

@@ -29,7 +29,7 @@ from sbert_repro.tables.plan import (
     Results,
     is_neutral,
 )
-from sbert_repro.tables.spec import Column, Row
+from sbert_repro.tables.spec import Column, Row, Table
 
 NOT_YET = Reason("not_yet", "not run yet")
 _EXACT = 1e-9
@@ -301,6 +301,48 @@ def _cell(plan: Plan, column: Column, pairs: Pairs) -> Cell:
         keys=_distinct(record["key"] for record in records),
         command=command([job for job, _ in pairs]),
     )
+
+
+def timed(table: Table, record: Record, command: str) -> list[Cell]:
+    """Build the cells of a timed table, all of which are one record.
+
+    Args:
+        table: The table.
+        record: Of `sbert_repro.benchmarks.table_7`.
+        command: What measures it again.
+
+    Returns:
+        A cell for every row and column, row by row.
+    """
+    scores, found = record["scores"], list[Cell]()
+    elsewhere = Reason("device", f"measured on a machine's {scores['device']} only")
+    for row in table.rows:
+        figures = scores["rows"][row.name]
+        for column in table.columns:
+            cell = Cell(
+                row=row.name,
+                column=column.name,
+                metric=column.metric,
+                paper=row.paper.get(column.name),
+                command=command,
+            )
+            if column.name != scores["device"]:
+                cell = replace(cell, reasons=(elsewhere,))
+            elif "reason" in figures:
+                cell = replace(cell, reasons=(Reason(figures["code"], figures["reason"]),))
+            else:
+                cell = replace(
+                    cell,
+                    ours=figures["sentences_per_second"],
+                    n=scores["repeats"],
+                    interval=(figures["lowest"], figures["highest"]),
+                    caption=Caption(figures["label"]),
+                    facts=tuple(figures["facts"]),
+                    note=row.note,
+                    keys=(record["key"],),
+                )
+            found.append(cell)
+    return found
 
 
 def _by_seed(

@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from sbert_repro.facts import sentences
+from sbert_repro.facts import fact, sentence, sentences
+from sbert_repro.ledger import machine
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
 from sbert_repro.tables import cells as cells_of
@@ -111,6 +112,54 @@ def sheet(plan: Plan, results: Results) -> Sheet:
     )
 
 
+def timed_sheet(
+    table: Table, profile: str, banner: str, record: Record, changes: Sequence[str]
+) -> Sheet:
+    """Put together all that is printed of a timed table; nothing is measured for it.
+
+    Args:
+        table: The table.
+        profile: Name of the profile.
+        banner: What the profile wants said above all speeds.
+        record: Of `sbert_repro.benchmarks.table_7`, from the ledger or from a committed file.
+        changes: Options as typed, apart from those of places.
+
+    Returns:
+        The sheet.
+    """
+    scores, versions = record["scores"], record["versions"]
+    words = [f"table={table.name}", f"profile={profile}", *changes]
+    cells = cells_of.timed(table, record, f"python scripts/table.py {' '.join(words)}")
+    labels = [cell.caption.encoder for cell in cells if cell.caption is not None]
+    speed = fact("speed_only", machine=machine(record), timed=list(dict.fromkeys(labels)))
+    berts = {name: row for name, row in scores["rows"].items() if row.get("gflops")}
+    ceilings = sorted(scores["ceiling_gflops"].items(), reverse=True)
+    ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
+    libraries = ("python", "torch", "transformers", "numpy")
+    return Sheet(
+        table=table,
+        profile=profile,
+        banner=" ".join(filter(None, [banner.strip(), f"{sentence(speed)}."])),
+        cells=cells,
+        records={record["key"]: record},
+        extra={
+            "useful GFLOP/s": {name: f"{row['gflops']:,.0f}" for name, row in berts.items()},
+            "of the ceiling": {name: f"{100 * row['share']:.0f} %" for name, row in berts.items()},
+        },
+        conditions=[
+            f"Measured on {'; '.join(sentences(record['facts']))}: {scores['repeats']} repeats of "
+            "each row, in turns, after a warm-up, tokenisation included, on the "
+            f"{scores['device']}.",
+            f"Hardware: {machine(record)}; {scores['threads']} threads; "
+            f"{', '.join(f'{name} {versions[name]}' for name in libraries)}.",
+            "Ceiling: the four matrix products of a layer, measured in the same turns, GFLOP/s: "
+            f"{ceiling}. A row's share is that of the ceiling in its own precision; useful "
+            "arithmetic counts no padding.",
+            "The command measures again with `again=true`.",
+        ],
+    )
+
+
 # Files
 
 
@@ -161,16 +210,30 @@ def as_csv(sheet: Sheet) -> str:
                 "column": cell.column,
                 "metric": cell.metric,
                 **{n: "" if v is None else round(v, digits) for n, v in numbers.items()},
-                "n": cell.n,
+                "n": "" if sheet.table.timed and cell.ours is None else cell.n,
                 "verdict": cell.verdict,
                 "note": "; ".join(
-                    filter(None, [reason_of(cell), _stand_in(cell), *notes_of(cell)])
+                    filter(
+                        None,
+                        [
+                            reason_of(cell),
+                            _stand_in(cell),
+                            *notes_of(cell),
+                            *_extra(sheet, cell),
+                        ],
+                    )
                 ),
                 "run_keys": " ".join(cell.keys),
                 "command": cell.command,
             }
         )
     return text.getvalue()
+
+
+def _extra(sheet: Sheet, cell: Cell) -> list[str]:
+    """Return the further columns of the Markdown table as words: "48 % of the ceiling"."""
+    words = {heading: of_rows.get(cell.row) for heading, of_rows in sheet.extra.items()}
+    return [] if cell.ours is None else [f"{one} {name}" for name, one in words.items() if one]
 
 
 def as_json(sheet: Sheet) -> str:
@@ -283,8 +346,9 @@ def _commands(sheet: Sheet) -> list[str]:
         mine = [cell for cell in sheet.cells if cell.command == command]
         keys = dict.fromkeys(key for cell in mine for key in cell.keys)
         rows = dict.fromkeys(cell.row for cell in mine)
+        about = "All rows" if len(mine) == len(sheet.cells) and len(rows) > 1 else "; ".join(rows)
         runs = " ".join(f"`{key}`" for key in keys) or "none yet"
-        lines += [f"- {'; '.join(rows)}", f"  - `{command}`", f"  - runs: {runs}"]
+        lines += [f"- {about}", f"  - `{command}`", f"  - runs: {runs}"]
     return lines or ["No row of this table can be run yet."]
 
 
@@ -538,8 +602,10 @@ def notes(sheet: Sheet) -> list[str]:
         One paragraph each; a note about several rows stands once.
     """
     missing = [cell for cell in sheet.cells if reason_of(cell)]
+    # Of a timed row one column has a number, so a note on that is a note on the row.
+    noted = [cell for cell in sheet.cells if cell.ours is not None or not sheet.table.timed]
     return [
-        *_grouped(sheet.cells, sheet.cells, notes_of),
+        *_grouped(noted, noted, notes_of),
         *_grouped(missing, sheet.cells, lambda cell: [_no_number(cell)]),
         *_collapsed(sheet.cells),
         *(sheet.conditions or [_seeds(sheet), *_provenance(list(sheet.records.values()))]),
@@ -564,12 +630,15 @@ def _grouped(
 
 def _places(mine: Sequence[Cell], cells: Sequence[Cell]) -> str:
     """Name rows where the whole row is meant, otherwise rows with their columns."""
+    whole = dict.fromkeys(cell.column for cell in mine)
+    if len(mine) == sum(cell.column in whole for cell in cells) > len(whole):
+        return "All rows" if len(mine) == len(cells) else f"All rows [{', '.join(whole)}]"
     names = []
     for row in dict.fromkeys(cell.row for cell in mine):
         columns = [cell.column for cell in mine if cell.row == row]
         total = sum(cell.row == row for cell in cells)
         names.append(row if len(columns) == total else f"{row} [{', '.join(columns)}]")
-    return "All rows" if len(mine) == len(cells) and len(names) > 1 else "; ".join(names)
+    return "; ".join(names)
 
 
 def _collapsed(cells: Iterable[Cell]) -> list[str]:
@@ -608,44 +677,6 @@ def _provenance(records: Sequence[Record]) -> list[str]:
         f"Time: {', '.join(spent)}.",
         f"Code: {'; '.join(dict.fromkeys(map(_code, records)))}.",
     ]
-
-
-def machine(record: Record) -> str:
-    """Say where a record was made.
-
-    Args:
-        record: Of the ledger.
-
-    Returns:
-        "AMD EPYC, 2 cores, 24 GiB"; threads are named where they are not as many as the cores.
-    """
-    here = record.get("hardware", {})
-    gpus = Counter(here.get("gpus") or [])
-    cards = "".join(f", {count} × {name}" for name, count in gpus.items())
-    memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
-    count = here.get("cores", "?")
-    cores = "1 core" if count == 1 else f"{count} cores"
-    number = record.get("threads", count)
-    threads = "" if number == count else ", 1 thread" if number == 1 else f", {number} threads"
-    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}{threads}"
-
-
-def timed_banner(said: str, record: Record, labels: Iterable[str]) -> str:
-    """Say above speeds that they are of a machine, and of networks that are named here.
-
-    Args:
-        said: What the profile wants said of all speeds, or nothing.
-        record: Of the ledger.
-        labels: Encoders that were timed.
-
-    Returns:
-        One line.
-    """
-    own = (
-        f"SPEED ONLY: no number here is a score. Measured on {machine(record)}, not on the paper's "
-        f"hardware. What was timed: {'; '.join(dict.fromkeys(labels))}."
-    )
-    return " ".join(filter(None, [said.strip(), own]))
 
 
 def in_words(seconds: float) -> str:

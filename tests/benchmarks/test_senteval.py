@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sbert_repro.benchmarks.senteval import SentEvalBenchmark
 from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.benchmarks.senteval import SentEvalBenchmark
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -37,12 +32,10 @@ def words(root, tiny_bert):
     return [*quick, *paths, *encoder, "what=senteval"]
 
 
-def test_the_command_prints_and_writes_both_sides(root, words, monkeypatch, capsys):
+def test_the_command_prints_and_writes_both_sides(root, words, typed, capsys):
     output = root / "figures.json"
     what = ["what.tasks=[cr]", "what.repeats=2", "what.test_folds=2", f"output={output}"]
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words, *what])
-    runpy.run_path(str(ROOT / "scripts" / "benchmark.py"), run_name="__main__")
+    typed("benchmark", *words, *what)
     assert "faster" in capsys.readouterr().out
     (row,) = json.loads(output.read_text())["rows"]
     assert row["accuracy, same folds"] == pytest.approx(row["loop's accuracy"], abs=1e-6)

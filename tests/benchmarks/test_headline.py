@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sbert_repro.benchmarks import headline
 from sbert_repro.evaluation.search import Pairs, most_similar_pair
-from sbert_repro.evaluation.speed import headline, record
-from sbert_repro.evaluation.speed.cross import untrained_cross_encoder
-from sbert_repro.report.headline import PAPER, in_words, plot
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("n", [2, 7, 700])
@@ -41,44 +37,28 @@ def test_of_several_closest_pairs_any_is_the_closest():
         assert not headline.is_closest(Pairs(found.scores, np.array([[0, 1]])), vectors)
 
 
-def test_the_timed_cross_encoder_scores_pairs_and_is_kept(tiny_bert, tmp_path):
-    made = untrained_cross_encoder(tiny_bert, tmp_path)
-    scores = made.score([("a dog runs", "the man eats"), ("a dog", "a cat")])
-    assert scores.shape == (2,) and len(set(scores)) == 2
-    assert untrained_cross_encoder(tiny_bert, tmp_path).identity == made.identity
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.0043, "4.3 ms"), (59.0, "59 s"), (234000, "2.71 days"), (7200, "2 h"), (90, "1.5 min")],
 )
 def test_durations_in_words(seconds, words):
-    assert in_words(seconds) == words
+    assert headline.duration(seconds) == words
 
 
-def test_a_plot_is_a_picture():
-    points = [
-        {"n": n, "what": what, "seconds": n / 7, "kind": kind}
-        for what in PAPER
-        for n, kind in ((10, "measured"), (100, "extrapolated"))
-    ]
-    assert plot(points, "here").startswith(b"\x89PNG")
-
-
-@pytest.fixture
-def typed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["headline.py", "profile=demo", *words])
-        runpy.run_path(str(ROOT / "scripts" / "headline.py"), run_name="__main__")
-
-    return run
+@pytest.mark.parametrize("profile", ["lite"])
+def test_a_committed_record_renders_the_committed_files_without_a_measurement(profile):
+    folder = ROOT / "results" / profile
+    content = json.loads((folder / "records" / "headline.json").read_text(encoding="utf-8"))
+    (record,) = content["records"].values()
+    text = (folder / "headline.md").read_text(encoding="utf-8")
+    command = text.rpartition("Again: `")[2].partition(" again=true`")[0]
+    for name, rendered in headline.files(record, "", command).items():
+        assert rendered == (folder / name).read_text(encoding="utf-8"), name
 
 
 def test_from_end_to_end(typed, capsys, monkeypatch):
     few = ("repeats=2", "sentences=50", "pairs=4", "largest=1000")
-    typed(*few)
+    typed("headline", "profile=demo", *few)
     folder = Path("results/demo")
     assert capsys.readouterr().out.strip().endswith("headline.png")
     lines = list(csv.DictReader((folder / "headline.csv").open(encoding="utf-8")))
@@ -95,7 +75,7 @@ def test_from_end_to_end(typed, capsys, monkeypatch):
     assert (
         "extrapolated" in text and "1,225 pairs" in text and "DEMO" in text and "SPEED ONLY" in text
     )
-    assert "It is the one that all cosines in float64 give." in text
+    assert "It is the pair that brute force over all cosines in float64 finds." in text
     beside = json.loads((folder / "records" / "headline.json").read_text(encoding="utf-8"))
     ((key, kept),) = beside["records"].items()
     assert (
@@ -103,7 +83,7 @@ def test_from_end_to_end(typed, capsys, monkeypatch):
     )
     first = (folder / "headline.csv").read_bytes()
     monkeypatch.setenv("HF_TOKEN", "planted-in-a-test")
-    typed(*few, "output=planted-in-a-test")
+    typed("headline", "profile=demo", *few, "output=planted-in-a-test")
     assert (folder / "headline.csv").read_bytes() == first
     assert "output=<hidden>" in (folder / "headline.md").read_text(encoding="utf-8")
     assert "planted" not in capsys.readouterr().out
@@ -111,7 +91,7 @@ def test_from_end_to_end(typed, capsys, monkeypatch):
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_shows_options_and_an_example(typed, capsys, word):
-    typed("repeats=3", word)
+    typed("headline", "profile=demo", "repeats=3", word)
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("The most similar pair of 10,000 sentences: python scripts/headline")
     assert {"  repeats=3", "  sentences=400", "  again=false"} <= set(said)
@@ -128,7 +108,7 @@ def test_mistakes_are_one_line(typed, capsys):
         "--dry-run": "no such option",
     }.items():
         with pytest.raises(SystemExit) as end:
-            typed(word)
+            typed("headline", "profile=demo", word)
         said = capsys.readouterr().err
         assert end.value.code == 2 and says in said and said.count("\n") == 1, said
-    assert record.KIND == "speed" and not Path("results").exists()
+    assert not Path("results").exists()

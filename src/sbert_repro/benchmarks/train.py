@@ -1,0 +1,548 @@
+"""``what=train``: pairs a second of training on NLI, ours beside sentence-transformers' trainer.
+
+Also what a table's dry run reckons with: the hours that trainings would take at a measured speed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import multiprocessing
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig
+from torch import nn
+
+from sbert_repro.backbone.find_model import weights_folder
+from sbert_repro.batch import Batch
+from sbert_repro.benchmarks.models import BASE, DEMO, model_to_time
+from sbert_repro.benchmarks.timing import (
+    Figures,
+    conditions,
+    interleaved,
+    product_work,
+    quiet,
+    shape_and_lengths,
+)
+from sbert_repro.compose import build, compose
+from sbert_repro.config import plain
+from sbert_repro.data.read import Split, read
+from sbert_repro.data.schema import FOLDS, dataset
+from sbert_repro.encoders.transformer import TransformerEncoder
+from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
+from sbert_repro.ledger import hardware, machine
+from sbert_repro.training.examples import load_examples
+from sbert_repro.training.fit import fit
+from sbert_repro.training.module import SiameseModule
+from sbert_repro.training.start import load
+
+FILE = "benchmark_train.json"
+"""Where ``results/<profile>`` keeps the figures that `hours` reads."""
+_LIBRARY = "sentence_transformers"
+_GOALS = {"cpu": 6.0, "cuda": 3.0}
+"""Least ratio of our bf16 speed to the trainer's fp32 speed."""
+_EPOCH = 942_069
+"""Pairs of NLI."""
+_EPOCH_MINUTES = 5.0
+"""Most minutes of an epoch of NLI on a GPU of the H200's kind."""
+_PARTS = {
+    "products": ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn"),
+    "optimizer": ("_fused_adamw_",),
+    "clipping": ("linalg_vector_norm", "_foreach_norm", "_foreach_mul_"),
+    "casts and copies": ("copy_", "cat", "index_select", "index_copy_", "stack"),
+    "GELU": ("gelu", "gelu_backward"),
+    "LayerNorm": ("native_layer_norm", "native_layer_norm_backward"),
+    "softmax": ("_softmax", "_softmax_backward_data"),
+    "dropout": ("bernoulli_", "native_dropout", "clamp_", "addcmul"),
+    "sums": ("sum", "add_", "add", "mul", "mul_"),
+}
+"""Part of a step → PyTorch's operators."""
+_SAME_SHAPE = (BASE, "FacebookAI/roberta-base")
+"""RoBERTa has more word pieces, which a step hardly touches."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one training took.
+
+    Attributes:
+        seconds: From its first step to its last, without preparation.
+        gigabytes: Peak memory of the process, or of the GPU where there is one.
+    """
+
+    seconds: float
+    gigabytes: float
+
+
+@dataclass(frozen=True)
+class TrainBenchmark:
+    """Options of the benchmark.
+
+    On a GPU the same trainings run there; take ``what.steps=2000``, so that the start does not
+    count. No figure of this project has been measured on one yet.
+
+    Attributes:
+        model: A key of `sbert_repro.benchmarks.models.SIZES`.
+        steps: Of each training.
+        repeats: Trainings of each kind, in turns; the median counts.
+        batch_size: Pairs in a batch.
+    """
+
+    model: str
+    steps: int
+    repeats: int
+    batch_size: int
+
+    def run(self, config: DictConfig) -> Figures:
+        """Train the same model on the same pairs, in turns.
+
+        Args:
+            config: Composed options of ``scripts/benchmark.py``.
+
+        Returns:
+            Pairs a second, ratio, memory, share of the product ceiling, goals.
+
+        Raises:
+            UserError: If the library or the pairs are not there, or a number is too small.
+        """
+        for option, least in (("repeats", 1), ("batch_size", 1), ("steps", 2)):
+            if getattr(self, option) < least:  # one step has no speed
+                raise UserError(f"expected at least {least}", where=f"what.{option}")
+        _check_library()
+        pairs = self._pairs(config)
+        texts = [text for column in pairs.texts.values() for text in column]
+        found, facts = model_to_time(self.model, config, texts)
+        with tempfile.TemporaryDirectory() as place:
+            folder = _with_dropout(found, Path(place) / "model")
+            ran = self._trained(config, folder, pairs)
+            shares = _in_new_process(profiled, self._options(config, folder, "bf16"))
+            floors = {p: self._floor(folder, texts, p) for p in ("fp32", "bf16")}
+        rows = [self._row(who, precision, ran, floors) for who, precision in ran]
+        spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+        notes = [
+            *sentences([*pairs.facts, *facts]),
+            f"our step in bf16: {spent}",
+            "ceiling: three times the forward products of these word pieces at the measured rate "
+            "of the four products of a layer, nothing else",
+            f"{self.steps} steps of {self.batch_size} pairs, median of {self.repeats} in turns, "
+            f"each in a process of its own; {conditions()}",
+        ]
+        measured = {
+            "model": DEMO if config.profile.name == "demo" else self.model,
+            "batch_size": self.batch_size,
+            "hardware": hardware(),
+            "threads": torch.get_num_threads(),
+        }
+        title = "Training: ours beside SentenceTransformerTrainer"
+        return Figures(title, rows, notes, measured)
+
+    def _pairs(self, config: DictConfig) -> Split:
+        root, limit = Path(config.paths.data), self.steps * self.batch_size
+        partial_data = bool(config.data.allow_partial) or config.profile.name != "paper"
+        return read(dataset("nli"), root, "train", limit=limit, allow_partial=partial_data)
+
+    def _options(self, config: DictConfig, folder: Path, precision: str) -> list[str]:
+        return [
+            "experiment=nli",
+            f"profile={config.profile.name}",
+            "encoder=transformer",
+            f"encoder.path={folder}",
+            f"paths.data={config.paths.data}",
+            f"paths.models={config.paths.models}",
+            f"paths.cache={folder.parent}",
+            f"paths.results={folder.parent}",
+            f"data.limit={self.steps * self.batch_size}",
+            "data.allow_partial=true",
+            "data.epochs=1",
+            "data.dev=null",
+            "checkpoint=last",
+            f"trainer.batch_size={self.batch_size}",
+            f"trainer.max_steps={self.steps}",
+            f"trainer.precision={precision}",
+            f"trainer.save_every={self.steps}",
+            "trainer.progress=false",
+            "wandb.mode=disabled",
+            "seed=0",
+        ]
+
+    def _trained(
+        self, config: DictConfig, folder: Path, pairs: Split
+    ) -> dict[tuple[str, str], list[Ran]]:
+        assert pairs.target is not None, "NLI has labels"
+        premises, hypotheses = (list(column) for column in pairs.texts.values())
+        rows = {"sentence1": premises, "sentence2": hypotheses, "label": pairs.target.tolist()}
+        ran: dict[tuple[str, str], list[Ran]] = {}
+        for _ in range(self.repeats):
+            for precision in ("fp32", "bf16"):
+                options = {
+                    "per_device_train_batch_size": self.batch_size,
+                    "max_steps": self.steps,
+                    "bf16": precision == "bf16",  # autocast there
+                }
+                peer = _in_new_process(train_by_library, str(folder), rows, options)
+                ran.setdefault(("sentence-transformers", precision), []).append(peer)
+                own = _in_new_process(train_by_ours, self._options(config, folder, precision))
+                ran.setdefault(("ours", precision), []).append(own)
+        return dict(sorted(ran.items(), reverse=True))
+
+    def _floor(self, folder: Path, texts: Sequence[str], precision: str) -> float:
+        """Return the seconds of all steps if they were products alone."""
+        shape, lengths = shape_and_lengths(folder, texts)
+        work, operations = product_work(shape, precision)
+        rate = operations / interleaved({"products": work}, 5)["products"].median
+        return 3 * shape.flops(lengths) / rate
+
+    def _row(
+        self,
+        who: str,
+        precision: str,
+        ran: dict[tuple[str, str], list[Ran]],
+        floors: dict[str, float],
+    ) -> dict[str, Any]:
+        seconds = {key: statistics.median(one.seconds for one in runs) for key, runs in ran.items()}
+        own, base = seconds[who, precision], seconds["sentence-transformers", "fp32"]
+        rate = self.steps * self.batch_size / own
+        return {
+            "training": who,
+            "precision": precision,
+            "pairs/s": rate,
+            "s a step": own / self.steps,
+            "× the trainer in fp32": base / own,
+            "× at equal precision": seconds["sentence-transformers", precision] / own,
+            "peak GB": statistics.median(one.gigabytes for one in ran[who, precision]),
+            "of the ceiling": floors[precision] / own,
+            "min an epoch": _EPOCH / rate / 60,
+            "goal": _goal(base / own, rate) if (who, precision) == ("ours", "bf16") else "—",
+        }
+
+
+def _goal(ratio: float, rate: float) -> str:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    least, minutes = _GOALS[device], _EPOCH / rate / 60
+    judged = f"≥ {least:g}× {'met' if ratio >= least else 'not met'}"
+    if device == "cpu":
+        return judged
+    met = "met" if minutes <= _EPOCH_MINUTES else "not met"
+    return f"{judged}; ≤ {_EPOCH_MINUTES:g} min {met}"
+
+
+def _with_dropout(model: Path, copy: Path) -> Path:
+    """Copy a model and give it BERT's dropout, since random weights have none."""
+    shutil.copytree(weights_folder(model), copy)
+    file = copy / "config.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    described |= {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    file.write_text(json.dumps(described), encoding="utf-8")
+    return copy
+
+
+def _in_new_process(work: Callable[..., Any], *given: Any) -> Any:
+    """Call something in a new process: with a memory peak of its own, and nothing left warm."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(work, *given).result()
+
+
+def train_by_ours(overrides: list[str]) -> Ran:
+    """Train as ``train.py`` does.
+
+    Args:
+        overrides: Options as typed after ``train.py``.
+
+    Returns:
+        Time and memory.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = fit(compose(overrides), Path(folder)).seconds
+    return Ran(seconds, _peak_gb())
+
+
+def train_by_library(folder: str, rows: dict[str, list[Any]], options: dict[str, Any]) -> Ran:
+    """Train by ``SentenceTransformerTrainer`` at its defaults, with ``SoftmaxLoss``.
+
+    Args:
+        folder: A model folder.
+        rows: ``sentence1``, ``sentence2`` and ``label``.
+        options: Of ``SentenceTransformerTrainingArguments``: steps, batch size, precision.
+
+    Returns:
+        Time and memory.
+    """
+    import datasets
+    from transformers import TrainerCallback
+
+    library = importlib.import_module(_LIBRARY)
+    losses = importlib.import_module(f"{_LIBRARY}.sentence_transformer.losses")
+    modules = importlib.import_module(f"{_LIBRARY}.sentence_transformer.modules")
+    quiet()
+    network = modules.Transformer(folder, max_seq_length=130)  # ours: 128 and [CLS], [SEP]
+    width = network.get_embedding_dimension()
+    model = library.SentenceTransformer(modules=[network, modules.Pooling(width, "mean")])
+    loss = losses.SoftmaxLoss(model, width, len(set(rows["label"])))
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            marks.append(_now())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            marks.append(_now())
+
+    quietly: dict[str, Any] = {"report_to": [], "save_strategy": "no", "logging_strategy": "no"}
+    # It prints reports and draws bars of its own; errors come through all the same.
+    with (
+        tempfile.TemporaryDirectory() as output,
+        redirect_stdout(StringIO()),
+        redirect_stderr(StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        library.SentenceTransformerTrainer(
+            model=model,
+            args=library.SentenceTransformerTrainingArguments(
+                output_dir=output,
+                use_cpu=not torch.cuda.is_available(),
+                disable_tqdm=True,
+                **quietly,
+                **options,
+            ),
+            train_dataset=datasets.Dataset.from_dict(rows),
+            loss=loss,
+            callbacks=[Clock()],
+        ).train()
+    return Ran(marks[-1] - marks[0], _peak_gb())
+
+
+def _check_library() -> None:
+    for name in (_LIBRARY, "accelerate"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UserError(
+                f"{name} is not installed, and the sentence-transformers trainer needs it",
+                where="what=train",
+                mend="pip install sentence-transformers accelerate",
+                code="missing",
+            ) from None
+
+
+def profiled(overrides: list[str], steps: int = 3) -> dict[str, float]:
+    """Measure where the time of our step goes.
+
+    Args:
+        overrides: Options as typed after ``train.py``.
+        steps: Most steps that are looked at, after one that is not.
+
+    Returns:
+        Part → share of the time, largest first.
+    """
+    config = compose(overrides)
+    backbone, tokenizer = load(config)
+    stream = load_examples(config, tokenizer, backbone.positions).stream
+    loss = build(config.loss, width=backbone.width)
+    module = SiameseModule(backbone, build(config.pooling), loss, drive=lambda _: None)  # type: ignore[arg-type, return-value]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    optimizer = build(config.optimizer).over(module.to(device).named_parameters())
+    half = plain(config.trainer.precision) == "bf16"
+    first, *others = islice(stream, steps + 1)
+
+    def step(batch: Batch) -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = module.training_step(batch.to(device), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+
+    step(first)
+    kinds = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(
+        activities=[kinds.CUDA if device == "cuda" else kinds.CPU]
+    ) as profile:
+        for batch in others:
+            step(batch)
+    names = {f"aten::{name}": part for part, names in _PARTS.items() for name in names}
+    spent: Counter[str] = Counter()
+    for event in profile.key_averages():
+        on_gpu = device == "cuda"
+        time_of = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        spent[names.get(event.key, "everything else")] += time_of
+    whole = sum(spent.values()) or 1
+    return {part: one / whole for part, one in spent.most_common()}
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _peak_gb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What a file of figures says.
+
+    Attributes:
+        path: The file.
+        model: What was trained.
+        batch_size: Pairs in a batch.
+        where: The machine, and its threads.
+        rates: Precision → our pairs a second.
+    """
+
+    path: Path
+    model: str
+    batch_size: int
+    where: str
+    rates: dict[str, float]
+
+    def why_not(self, config: DictConfig) -> str:
+        """Say what makes a training unlike the one that was measured; "" when nothing does."""
+        path, precision = str(config.encoder.get("path")), plain(config.trainer.precision)
+        models = _SAME_SHAPE if self.model in _SAME_SHAPE else (self.model,)
+        reasons = {
+            "other networks": get_object(config.encoder["_target_"]) is not TransformerEncoder,
+            "cross-encoders": get_object(config.loss["_target_"]).columns == 1,
+            f"of {Path(path).name}": path not in models,
+            "on triplets": dataset(config.data.name).kind == "triplets",
+            f"over {config.trainer.devices} processes": config.trainer.devices != 1,
+            f"in batches of {config.trainer.batch_size}": (
+                config.trainer.batch_size != self.batch_size
+            ),
+            f"in {precision}": precision not in self.rates,
+        }
+        return next((why for why, true in reasons.items() if true), "")
+
+
+def speeds(results: Path) -> list[TrainingSpeed]:
+    """Read the figures there are, one file a profile.
+
+    Args:
+        results: `paths.results`.
+
+    Returns:
+        What the files say; the log names a file that cannot be read.
+    """
+    found = []
+    for path in sorted(results.glob(f"*/{FILE}")):
+        try:
+            found.append(_read_speed(path))
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            why = f"{type(problem).__name__}: {problem}"
+            _log.warning("%s: no figures of what=train (%s); %s", path, why, _advice(path))
+    return found
+
+
+def _read_speed(path: Path) -> TrainingSpeed:
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    on = figures["measured"]
+    rates = {
+        str(row["precision"]): float(row["pairs/s"])
+        for row in figures["rows"]
+        if row["training"] == "ours"
+    }
+    if not rates or min(rates.values()) <= 0:
+        raise ValueError("no speed of ours in rows")
+    where = f"{machine({'hardware': on['hardware']})}, {int(on['threads'])} threads"
+    return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, rates)
+
+
+def _advice(path: Path) -> str:
+    words = f"what=train profile={path.parent.name} output={path}"
+    return f"`python scripts/benchmark.py {words}` measures the speed of training"
+
+
+def hours(trainings: Sequence[DictConfig], results: Path, profile: str) -> list[str]:
+    """Estimate how long trainings would take at the speeds that were measured.
+
+    Only what was measured is counted, on the machine it was measured on: a base model on pairs,
+    each sentence by itself, every pair as long as those of NLI. Large models, cross-encoders,
+    triplets and other networks are counted apart; evaluation is left out.
+
+    Args:
+        trainings: Options of training runs, each once.
+        results: `paths.results`, where the figures lie.
+        profile: Where figures would be written that are not there yet.
+
+    Returns:
+        A line for each machine that was measured; it also names what it leaves out.
+    """
+    if not trainings:
+        return []
+    measured = speeds(results)
+    if not measured:
+        return [f"No estimate from a speed: {_advice(results / profile / FILE)}."]
+    return [_hours_at(speed, trainings) for speed in measured]
+
+
+def _hours_at(speed: TrainingSpeed, trainings: Sequence[DictConfig]) -> str:
+    seconds, counted = 0.0, Counter[str]()
+    apart: Counter[str] = Counter()
+    for config in trainings:
+        if why := speed.why_not(config):
+            apart[why] += 1
+            continue
+        precision = plain(config.trainer.precision)
+        seconds += examples(config) / speed.rates[precision]
+        counted[precision] += 1
+    rest = ", ".join(f"{count} {why}" for why, count in apart.items())
+    left_out = f"not estimated: {rest}; " if rest else ""
+    if not counted:
+        return f"No estimate from {speed.path} ({left_out}nothing like it was measured)."
+    rates = ", ".join(f"{speed.rates[p]:.1f} pairs/s in {p}" for p in sorted(counted))
+    return (
+        f"{counted.total()} of {len(trainings)} trainings: about {seconds / 3600:,.1f} h one after "
+        f"the other on {speed.where} ({rates}: {Path(speed.model).name} on NLI, {speed.path}); "
+        f"{left_out}evaluation is left out, looks at dev too."
+    )
+
+
+def examples(config: DictConfig) -> int:
+    """Count what a run trains on over all its epochs, in the complete data set.
+
+    Args:
+        config: Options of a training.
+
+    Returns:
+        Pairs, each as often as it is seen; `data.limit` and `trainer.max_steps` cap it.
+    """
+    data, trainer = config.data, config.trainer
+    record = dataset(data.name)
+    part = record.part(data.split)
+    if part is None:
+        rows = record.splits[data.split]
+    else:  # all but one of its folds, or of its topics, which are taken as equal in size
+        parts = len(record.topics) if part.fold is None else FOLDS
+        rows = record.splits["all"] * (parts - 1) // parts
+    rows = rows if data.limit is None else min(rows, int(data.limit))
+    steps = -(-rows // int(trainer.batch_size)) * int(trainer.epochs)
+    seen = rows * int(trainer.epochs)
+    if trainer.max_steps is not None and int(trainer.max_steps) < steps:
+        return min(seen, int(trainer.max_steps) * int(trainer.batch_size))
+    return seen
