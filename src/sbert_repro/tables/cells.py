@@ -445,8 +445,7 @@ def _rows_used(record: Record, name: str, split: str) -> int | None:
 
 def _word(node: DictConfig) -> str:
     """Return the word that chooses a component on the command line."""
-    target = get_object(node["_target_"])
-    return str(getattr(target, "name", None) or str(node["_target_"]).split(".")[-2])
+    return str(get_object(node["_target_"]).name)
 
 
 def _distinct(items: Iterable[str]) -> tuple[str, ...]:

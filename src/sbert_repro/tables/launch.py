@@ -42,7 +42,7 @@ from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.redaction import log_masked, masked
-from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results
+from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results, Work
 
 PATIENCE = 120.0
 """Seconds that a training has to save its checkpoint after SIGTERM, before it is killed."""
@@ -157,24 +157,11 @@ def _refusal(
     return None
 
 
-class Carries(Protocol):
-    """The part of `Work` that takes long."""
-
-    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
-        """Return the record of a finished training run; a UserError says that it diverged."""
-
-    def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
-        """Train, or find the run in the ledger."""
-
-    def score(self, config: DictConfig, run: str | None, tasks: Sequence[str]) -> dict[str, Record]:
-        """Score a model: that of a run, or the encoder that the options name."""
-
-
 # Jobs
 
 
 class Launcher(Protocol):
-    """Carries out jobs somewhere."""
+    """Work out jobs somewhere."""
 
     def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
         """Carry out jobs.
@@ -214,7 +201,7 @@ def carry_out(plan: Plan, launcher: Launcher, show: Callable[[Results], object])
     return results
 
 
-def execute(job: Job, work: Carries, at_once: int = 1) -> Result:
+def execute(job: Job, work: Work, at_once: int = 1) -> Result:
     """Train and score one model; whatever goes wrong becomes the reason in its cells.
 
     Args:
@@ -241,7 +228,7 @@ def execute(job: Job, work: Carries, at_once: int = 1) -> Result:
         error = _out_of_memory(at_once) if _is_memory(raised) else raised
         reason = Reason.of(error, at_work=True)
         unexpected = not isinstance(raised, UserError)
-        _log.error("%s: %s", job.row.name, reason.advice, exc_info=unexpected)
+        _log.error("%s: %s", job.title, reason.advice, exc_info=unexpected)
         return Result(reason=reason, failed_run=run)
 
 
@@ -260,13 +247,13 @@ def _is_memory(error: Exception) -> bool:
 
 
 class InProcess:
-    """Carries out jobs in this process, one after the other.
+    """Work out jobs in this process, one after the other.
 
     Args:
         work: Training and evaluation.
     """
 
-    def __init__(self, work: Carries) -> None:
+    def __init__(self, work: Work) -> None:
         self.work = work
 
     def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
@@ -277,7 +264,8 @@ class InProcess:
             if result is None:
                 _log.info("%s", job.title)
                 result = execute(job, self.work)
-                failed[result.failed_run] = result
+                if result.failed_run:
+                    failed[result.failed_run] = result
             finished(job, result)
 
 
@@ -290,7 +278,7 @@ def _failed_before(job: Job, failed: dict[str, Result]) -> Result | None:
 
 
 class Processes:
-    """Carries out jobs in several processes at a time.
+    """Work out jobs in several processes at a time.
 
     Each process is a pool of its own, so that one that is killed ends no other, and it is known
     which job it had.
@@ -300,7 +288,7 @@ class Processes:
         count: How many jobs at a time.
     """
 
-    def __init__(self, work: Carries, count: int) -> None:
+    def __init__(self, work: Work, count: int) -> None:
         self.work, self.count = work, count
 
     def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
@@ -334,26 +322,25 @@ class Processes:
                             busy[self._submit(pool, job)] = job, pool
                     for future in wait(busy, return_when=FIRST_COMPLETED).done:
                         job, pool = busy.pop(future)
-                        try:
-                            result = future.result()
-                        except BrokenProcessPool:
-                            pool.shutdown()
-                            if tries[job.number] < _TRIES:
-                                _log.warning("%s: its process was killed; once more", job.title)
-                                waiting.insert(0, job)
-                                continue
-                            result = self._killed(job)
+                        result = self._result(future, job, last=tries[job.number] == _TRIES)
+                        if result is None:
+                            waiting.insert(0, job)
                         else:
-                            # A GPU that failed may fail from then on: the next process is new.
-                            pool.shutdown() if result.failed else idle.append(pool)
-                        failed[result.failed_run] = result
-                        finished(job, result)
+                            if result.failed_run:
+                                failed[result.failed_run] = result
+                            finished(job, result)
+                        if result is None or result.failed:
+                            pool.shutdown()  # a GPU that failed may fail from then on
+                        else:
+                            idle.append(pool)
             finally:
                 if busy:
                     _log.warning("ending %d jobs, each after its next checkpoint", len(busy))
+                for pool in idle:
+                    pool.shutdown()
                 our_end.close()
                 their_end.close()
-                for pool in [*idle, *(pool for _, pool in busy.values())]:
+                for _, pool in busy.values():
                     pool.shutdown(cancel_futures=True)
 
     def _pool(self, end: Connection) -> ProcessPoolExecutor:
@@ -374,8 +361,18 @@ class Processes:
                 future.set_exception(died)
                 return future
 
+    def _result(self, future: Future[Result], job: Job, *, last: bool) -> Result | None:
+        """Return what became of a job, None if its process was killed and it is to begin again."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            if last:
+                return self._killed(job)
+            _log.warning("%s: its process was killed; once more", job.title)
+            return None
+
     def _killed(self, job: Job) -> Result:
-        """Say of what a process died; the run that it was about is not tried again now."""
+        """Say what a process died of; the run that it was about is not tried again now."""
         fewer = f"; JOBS={self.count - 1} or fewer takes less memory" if self.count > 1 else ""
         found = f"its process was killed {_TRIES} times (memory may have run out{fewer})"
         reason = Reason("killed", found, failed=True, advice=found)
@@ -437,13 +434,13 @@ def _sigterm_as_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-_here: list[tuple[Carries, int]] = []
-"""In a worker: its work, and how many jobs there are at a time."""
+_worker: list[tuple[Work, int]] = []
+"""In a worker's process: its work, and how many jobs there are at a time."""
 
 
-def _begin(work: Carries, count: int, end: Connection) -> None:
+def _begin(work: Work, count: int, end: Connection) -> None:
     """Prepare a process that was just started."""
-    _here.append((work, count))
+    _worker.append((work, count))
     # Bars and steps of several models would write over each other; problems are said.
     log_masked(logging.WARNING)
     threading.Thread(target=_follow, args=(end,), daemon=True).start()
@@ -460,7 +457,7 @@ def _follow(end: Connection) -> None:
 
 def _execute(job: Job) -> Result:
     """Carry out a job in a worker."""
-    work, count = _here[0]
+    work, count = _worker[0]
     try:
         result = execute(job, work, count)
     except SystemExit:
@@ -489,7 +486,7 @@ def _without_bars(config: DictConfig) -> DictConfig:
 # The command line's words
 
 
-def local(work: Carries, count: int, base: DictConfig) -> Launcher:
+def local(work: Work, count: int, base: DictConfig) -> Launcher:
     """Carry out jobs on this machine.
 
     Args:
@@ -513,11 +510,11 @@ def local(work: Carries, count: int, base: DictConfig) -> Launcher:
     return Processes(work, count)
 
 
-LAUNCHERS: dict[str, Callable[[Carries, int, DictConfig], Launcher]] = {"local": local}
+LAUNCHERS: dict[str, Callable[[Work, int, DictConfig], Launcher]] = {"local": local}
 """Word on the command line → what makes the launcher."""
 
 
-def launcher(name: str) -> Callable[[Carries, int, DictConfig], Launcher]:
+def launcher(name: str) -> Callable[[Work, int, DictConfig], Launcher]:
     """Return what makes the launcher of this name.
 
     Raises:
