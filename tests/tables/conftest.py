@@ -145,7 +145,8 @@ class Pretended:
             if task in self.without:
                 raise _no_data(task)
 
-    def trained(self, key):
+    def trained(self, config, overrides):
+        key = run_key("train", self.settings(config, overrides))
         if key in self.diverged:
             raise self.diverged[key]
         return self.kept.get(key)

@@ -21,14 +21,14 @@ class PretendedWork:
     def __init__(self, folder, endings=None, seconds=0.0):
         self.folder, self.endings, self.seconds = Path(folder), endings or {}, seconds
 
-    def trained(self, key):
-        path = self.folder / key
+    def trained(self, config, overrides):
+        path = self.folder / self.key(config)
         return json.loads(path.read_text()) if path.exists() else None
 
     def train(self, config, overrides):
         assert config.trainer.progress is False, "bars of several would write over each other"
         key = self.key(config)
-        if (found := self.trained(key)) is None:
+        if (found := self.trained(config, overrides)) is None:
             signal.signal(signal.SIGTERM, self.end)
             (self.folder / f"{key}.{os.getpid()}").touch()
             time.sleep(self.seconds)
