@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sbert_repro.cli import HELP, one_line_errors, usage
-from sbert_repro.errors import UserError
+from sbert_repro.cli import one_line_errors, split_words, usage
+from sbert_repro.compose import compose_speed, prepare
 from sbert_repro.redaction import log_masked
 from sbert_repro.storage import write_file
 
@@ -21,24 +21,17 @@ _EXAMPLE = "python scripts/headline.py profile=demo"
 
 def main() -> None:
     """Measure, or find the record; write CSV, Markdown and plot."""
-    typed = [word for word in sys.argv[1:] if word not in HELP]
-    if wrong := [word for word in typed if "=" not in word]:
-        raise UserError(
-            "no such option; there are name=value of configs/speed.yaml and --help", where=wrong[0]
-        )
-    words = dict(word.split("=", 1) for word in typed)
-    profile = words.pop("profile", "paper")
-    changes = [f"{name}={value}" for name, value in words.items()]
+    own, changes, flags = split_words(sys.argv[1:], {"profile": "paper"})
+    profile = own["profile"]
     log_masked()
     from sbert_repro.benchmarks import headline
     from sbert_repro.benchmarks.timing import quiet
-    from sbert_repro.compose import compose_speed, prepare
     from sbert_repro.report import plots
 
     few = ["pairs=32", "largest=1000"] if profile == "demo" else []
     asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
     config = compose_speed(profile, asked)
-    if len(typed) < len(sys.argv[1:]):
+    if flags:
         without = ("encoder", "pooling", "prepare", "profile.name")
         print(usage(str(__doc__).splitlines()[0], _MEANING, config, without, _EXAMPLE))
         return
@@ -50,7 +43,8 @@ def main() -> None:
     files = headline.files(record, config.profile.timed_banner, command)
     plot = plots.headline(headline.points_beside_paper(record), headline.title(record))
     folder = Path(config.paths.results) / profile
-    for name, content in {**files, "headline.png": plot}.items():
+    contents: dict[str, str | bytes] = {**files, "headline.png": plot}
+    for name, content in contents.items():
         write_file(folder / name, content)
     print(files["headline.md"])
     print(f"written: {' '.join(str(folder / name) for name in (*files, 'headline.png'))}")

@@ -32,7 +32,9 @@ def test_every_option_of_every_group_composes_and_passes_its_own_schema(option):
 
 
 COMPONENTS = [
-    path for group in ("pooling", "loss") for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
+    path
+    for group in ("pooling", "loss", "optimizer", "classifier", "index")
+    for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
 ]
 
 

@@ -22,7 +22,6 @@ from sbert_repro.storage import (
     folder_sha256,
     lock,
     make_folder,
-    remove_leftovers,
     remove_unfinished,
     replacing,
     sha256_of,
@@ -202,16 +201,6 @@ def test_somebody_elses_folder_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match="did not make"):
         make_folder(tmp_path / "demo", {}, fill)
     assert (tmp_path / "demo" / "precious").exists()
-
-
-def test_only_temporary_names_are_removed(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / ".model.x" / "model").mkdir(parents=True)
-    for name in ("checkpoints/.last.ckpt.abc", "checkpoints/last.ckpt", "record.json", ".record.y"):
-        (tmp_path / name).write_text("")
-    remove_leftovers(tmp_path, ".model.*", ".record.*", "checkpoints/.*")
-    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    assert left == {"checkpoints", "checkpoints/last.ckpt", "record.json"}
 
 
 def _add_one(folder, rounds):

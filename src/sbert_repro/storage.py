@@ -313,21 +313,6 @@ def _is_current(folder: Path, stamp: Mapping[str, Any]) -> bool:
     )
 
 
-def remove_leftovers(folder: Path, *patterns: str) -> None:
-    """Remove temporary files in a folder that only the caller may write to.
-
-    Args:
-        folder: The folder.
-        *patterns: Names that are only ever temporary.
-    """
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
     """Hold a lock while the block runs; a process that has to wait says once for whom.

@@ -18,7 +18,7 @@ import numpy as np
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.search import Found, Ints, Matrix, check_search, not_finite, top_k
 from sbert_repro.facts import Fact, fact
-from sbert_repro.storage import lock, unwritable
+from sbert_repro.storage import as_system_errors, filling, lock
 
 VERSION = 1
 """Raised when the same options would give another index."""
@@ -102,15 +102,9 @@ class FaissIndex:
         lists = max(1, min(lists, len(corpus) // _POINTS_A_LIST))
         folder = self.folder / f"{_digest(corpus)}-{lists}-v{VERSION}"
         if not (folder / "index").exists():
-            try:
-                with lock(self.folder / f".{folder.name}.lock", f"{folder}, being built,"):
-                    if not (folder / "index").exists():
-                        _build(corpus, lists, folder, name)
-            except OSError as problem:
-                raise unwritable(folder, problem) from problem
-            except RuntimeError as problem:  # how FAISS says that a file could not be written
-                found = f"cannot be written: {problem}"
-                raise UserError(found, where=folder, mend="free some space") from problem
+            with lock(self.folder / f".{folder.name}.lock", f"{folder}, being built,"):
+                if not (folder / "index").exists():
+                    _build(corpus, lists, folder, name)
         return folder / "index"
 
 
@@ -140,8 +134,12 @@ def _build(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
     ondisk = importlib.import_module("faiss.contrib.ondisk")
     width = corpus.shape[1]
     _log.info("building an index of %s vectors in %s lists", f"{len(corpus):,}", f"{lists:,}")
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-        temporary = Path(name)
+    with (
+        filling(folder) as own,
+        as_system_errors(),
+        tempfile.TemporaryDirectory(dir=own) as shard_folder,
+    ):
+        temporary = Path(shard_folder)
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
         )
@@ -158,12 +156,9 @@ def _build(corpus: Matrix, lists: int, folder: Path, what: str) -> None:
             part.add_with_ids(_unit(corpus[start : start + SHARD], rows, what), rows)
             shards.append(str(temporary / f"shard{start}"))
             faiss.write_index(part, shards[-1])
-        ready = temporary / "ready"
-        ready.mkdir()
         with _quiet():
-            ondisk.merge_ondisk(index, shards, str(ready / "lists"))
-        faiss.write_index(index, str(ready / "index"))
-        ready.rename(folder)
+            ondisk.merge_ondisk(index, shards, str(own / "lists"))
+        faiss.write_index(index, str(own / "index"))
 
 
 def _unit(vectors: Matrix, rows: Ints, what: str) -> np.ndarray:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
+from sbert_repro.compose import word_of
 from sbert_repro.data.schema import dataset
 from sbert_repro.facts import Fact, fact, is_partial
 from sbert_repro.redaction import masked
@@ -403,7 +403,7 @@ def caption(
     return Caption(
         encoder=masked(label),
         trainings=tuple(trainings),
-        pooling="" if pooling is None else _word(pooling),
+        pooling="" if pooling is None else word_of(pooling),
         layer=str(encoder.get("layer", "last")),
         instead_of_data=tuple(instead_of_data),
     )
@@ -428,7 +428,7 @@ def training(config: DictConfig, record: Record | None) -> Training:
         rows=None if record is None or part else _rows_used(record, name, split),
         part="" if part is None else "topic" if part.fold is None else "fold",
         steps=config.trainer.max_steps,
-        loss=_word(loss),
+        loss=word_of(loss),
         concatenation=tuple(loss.get("concatenation") or ()),
         from_scratch="hidden" in config.encoder,
     )
@@ -441,11 +441,6 @@ def _rows_used(record: Record, name: str, split: str) -> int | None:
         if one["code"] == "facts_of_before":
             return None
     return dataset(name).splits[split]
-
-
-def _word(node: DictConfig) -> str:
-    """Return the word that chooses a component on the command line."""
-    return str(get_object(node["_target_"]).name)
 
 
 def _distinct(items: Iterable[str]) -> tuple[str, ...]:

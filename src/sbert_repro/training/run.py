@@ -31,7 +31,7 @@ from sbert_repro.errors import Diverged, UserError
 from sbert_repro.facts import Fact
 from sbert_repro.ledger import Ledger, Published, Record, provenance
 from sbert_repro.redaction import without_secrets
-from sbert_repro.storage import lock, remove_leftovers, sha256_of, write_file
+from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import start, tracking
 
@@ -213,7 +213,8 @@ def _begin(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
             mend="remove the folder, or choose another paths.results",
         )
     # Left by a process that was killed while it wrote; the run's lock is ours.
-    remove_leftovers(folder, ".model.*", ".record.*", "checkpoints/.*")
+    for place in (folder, folder / "checkpoints"):
+        remove_unfinished(place)
     write_file(path, mine + "\n")
     shown = OmegaConf.create(without_secrets(plain(config)))
     write_file(folder / "config.yaml", OmegaConf.to_yaml(shown))
