@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-def test_encoding_is_compared_with_the_same_vectors_and_judged(figures):
+def test_encoding_is_compared_with_the_same_vectors_judged_and_shown(figures, capsys):
     pytest.importorskip("sentence_transformers")
     found = figures("what=encode", "what.repeats=1", "what.sentences=8")
     kinds = {(row["model"], row["texts"]) for row in found["rows"]}
@@ -24,11 +24,7 @@ def test_encoding_is_compared_with_the_same_vectors_and_judged(figures):
     first = next(row for row in found["rows"] if "bf16 / bf16" in row["goals"])
     assert first["peer bf16 /s"] > 0 and "ceiling" in first["goals"]
     assert "onnx" in first["goals"] and (first["onnx /s"] == "—") == ("not timed" in first["goals"])
-
-
-def test_every_figure_is_readable_where_there_is_no_terminal(figures, capsys):
-    pytest.importorskip("sentence_transformers")
-    found = figures("what=encode", "what.repeats=1", "what.sentences=8")
+    # Every figure can be read where there is no terminal.
     printed = capsys.readouterr().out.splitlines()
     for row in found["rows"]:
         shown = [line for line in printed if row["model"] in line and f" {row['texts']} " in line]
