@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from transformers import AutoConfig
 
-from sbert_repro.backbone.find_model import weights_folder
+from sbert_repro.backbone.transformer import load_config
 from sbert_repro.benchmarks.models import BASE, MINILM, model_to_time
 from sbert_repro.benchmarks.peers import OnnxRuntimeEncoder, SentenceTransformersEncoder
 from sbert_repro.benchmarks.table_7 import stsb_sentences
@@ -153,7 +152,7 @@ def _encoders(
 
 def _limit(folder: Path) -> int:
     """Return the most word pieces of a text; the demo's models have fewer positions."""
-    config = AutoConfig.from_pretrained(weights_folder(folder), local_files_only=True)
+    config = load_config(folder)
     return min(_MAX_LENGTH, int(config.max_position_embeddings))
 
 

@@ -22,11 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoConfig
 
-from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.packed import why_not_prepacked
-from sbert_repro.backbone.transformer import load_tokenizer
+from sbert_repro.backbone.transformer import load_config, load_tokenizer
 from sbert_repro.config import run_key
 from sbert_repro.inference.engine import DTYPES, Engine
 from sbert_repro.ledger import Ledger, hardware, versions
@@ -167,7 +165,7 @@ def shape_and_lengths(
     Returns:
         The shape, and lengths ``[N]``.
     """
-    config = AutoConfig.from_pretrained(weights_folder(folder), local_files_only=True)
+    config = load_config(folder)
     ids = load_tokenizer(folder)(list(texts), truncation=True, max_length=limit)["input_ids"]
     return Shape.of(config), np.array([len(one) for one in ids])
 
