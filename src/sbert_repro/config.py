@@ -81,7 +81,6 @@ class TrainerConfig:
     evaluate_every: int | None = 1000
     save_every: int = 2000
     accelerator: str = "auto"
-    compile: bool = False
     devices: int = 1
     progress: bool = True
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from sbert_repro.compose import compose
+from sbert_repro.training.callbacks import DevAndCheckpoint
+from sbert_repro.training.fit import fit
+from sbert_repro.training.optimizers import ShrinkingRate
 
 WORDS = "a the man woman dog cat plays runs eats sings red green big small outside no".split()
 LABELS = ["contradiction", "entailment", "neutral"]
@@ -40,9 +43,55 @@ def small_root(tmp_path_factory):
     return root
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it, nothing is written after it."""
+
+
+def at_step(monkeypatch, step, action, before=False):
+    """Call a function right after (or before) the callback has done its work at a step."""
+    whole = DevAndCheckpoint.on_train_batch_end
+
+    def hook(self, trainer, *rest):
+        if before and trainer.global_step == step:
+            action()
+        whole(self, trainer, *rest)
+        if not before and trainer.global_step == step:
+            action()
+
+    monkeypatch.setattr(DevAndCheckpoint, "on_train_batch_end", hook)
+
+
+def die():
+    raise Killed
+
+
 @pytest.fixture
-def overrides(tiny_bert, small_root, tmp_path):
-    """Overrides of a run of 12 steps that looks at dev every 4 and saves every 5."""
+def killed(monkeypatch):
+    """A function that fits until it is killed after a step."""
+
+    def run(config, folder, step):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            at_step(patch, step, die)
+            fit(config, folder)
+
+    return run
+
+
+def outcome(folder, result):
+    """Everything a run ends with: the bytes of its weights, its scores, its facts."""
+    files = sorted((folder / "model").glob("*.safetensors"))
+    assert len(files) == 2, "backbone and head"
+    return [f.read_bytes() for f in files], result.scores, result.facts, result.steps
+
+
+@pytest.fixture(scope="session")
+def token_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def overrides(tiny_bert, small_root, token_cache, tmp_path):
+    """Overrides of a run of 12 steps that scores dev every 4 and saves every 5."""
 
     def of(*more, results="results"):
         return [
@@ -51,7 +100,7 @@ def overrides(tiny_bert, small_root, tmp_path):
             f"paths.data={small_root}",
             f"paths.models={tmp_path}",
             f"paths.results={tmp_path / results}",
-            f"paths.cache={tmp_path / 'cache'}",
+            f"paths.cache={token_cache}",
             "data.allow_partial=true",
             "trainer.batch_size=4",
             "trainer.epochs=2",
@@ -101,6 +150,16 @@ def infersent(small_root, word_file, tmp_path):
         ]
 
     return of
+
+
+@pytest.fixture
+def hopeless(infersent, monkeypatch):
+    """The same, where every dev score after the first is worse and the first division ends it."""
+    end_epoch = ShrinkingRate.end_epoch
+    monkeypatch.setattr(
+        ShrinkingRate, "end_epoch", lambda self, score: end_epoch(self, -float(self.last_epoch))
+    )
+    return infersent("optimizer.min_lr=0.05")
 
 
 @pytest.fixture

@@ -8,35 +8,25 @@ import pytest
 import torch
 
 from sbert_repro.backbone import bilstm
-from sbert_repro.compose import build, check_training, compose
+from sbert_repro.compose import build, compose
 from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
 from sbert_repro.export import export
-from sbert_repro.training import start
+from sbert_repro.facts import sentences
+from sbert_repro.training import pretrained
 from sbert_repro.training.fit import fit
 from sbert_repro.training.run import key_of, train
 from sbert_repro.training.save import load_head
-from sbert_repro.training.sgd_shrink import ShrinkingRate
-from sbert_repro.training.watch import Watch
 
 from .conftest import LABELS
 
 TEXTS = ["the small dog runs outside", "no", "zebra", "", "a man eats a man"]
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.fixture
 def typed(infersent):
     return infersent
-
-
-def outcome(folder, result):
-    files = (bilstm.WEIGHTS, "head.safetensors")
-    return [(folder / "model" / f).read_bytes() for f in files], result.scores, result.steps
 
 
 def test_the_published_recipe(typed):
@@ -59,7 +49,7 @@ def test_the_published_recipe(typed):
 
 def test_every_parameter_moves_and_word_vectors_do_not(typed, tmp_path, word_file):
     config = compose(typed("trainer.epochs=1", "checkpoint=last"))
-    backbone, _ = start.load(config)
+    backbone, _ = pretrained.load(config)
     before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
     fit(config, tmp_path / "run")
     vectors = bilstm.word_vectors(str(word_file), None, tmp_path / "cache", False)
@@ -72,11 +62,8 @@ def test_the_dev_score_is_the_share_rightly_classed(typed, tmp_path):
     config = compose(typed("checkpoint=last"))
     result = fit(config, tmp_path / "run")
     assert list(result.scores)[:2] == ["dev_accuracy", "dev_best"]
-    assert [note for note in result.notes if note.startswith("NLI")] == [
-        "NLI: 22 of 942,069 pairs",
-        "NLI: 22 of 19,657 pairs",
-    ]
-    backbone, _ = start.load(config, tmp_path / "run" / "model")
+    assert sentences(result.facts) == ["NLI: 22 of 942,069 pairs", "NLI: 22 of 19,657 pairs"]
+    backbone, _ = pretrained.load(config, tmp_path / "run" / "model")
     loss = build(config.loss, width=backbone.width)
     load_head(tmp_path / "run" / "model", loss)
     encoder = BiLstmEncoder(config.encoder.path, hidden=4, cache=config.paths.cache)
@@ -85,55 +72,6 @@ def test_the_dev_score_is_the_share_rightly_classed(typed, tmp_path):
     u, v = (torch.from_numpy(encoder.encode(list(frame[c]))) for c in ("premise", "hypothesis"))
     right = loss.logits(u, v).argmax(1).numpy() == frame.label.map(LABELS.index).to_numpy()
     assert result.scores["dev_accuracy"] == pytest.approx(100 * right.mean())
-
-
-def die_after(monkeypatch, step):
-    whole = Watch.on_train_batch_end
-
-    def hook(self, trainer, *rest):
-        whole(self, trainer, *rest)
-        if trainer.global_step == step:
-            raise Killed
-
-    monkeypatch.setattr(Watch, "on_train_batch_end", hook)
-
-
-def resumed(config, folder, monkeypatch, step):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        die_after(patch, step)
-        fit(config, folder)
-    return outcome(folder, fit(config, folder))
-
-
-# 18 steps, epochs end and looks are at 6, 12 and 18, saves at 5, 10, 15, 18.
-@pytest.mark.parametrize("step", [1, 5, 6, 7, 12, 18])
-def test_killed_at_any_step_it_ends_with_the_same_bits(typed, tmp_path, monkeypatch, step):
-    config = compose(typed())
-    expected = outcome(tmp_path / "whole", fit(config, tmp_path / "whole"))
-    assert resumed(config, tmp_path / "killed", monkeypatch, step) == expected
-
-
-@pytest.fixture
-def hopeless(monkeypatch):
-    """Every look after the first is worse, and the first division ends the run."""
-    looked = ShrinkingRate.looked
-    monkeypatch.setattr(
-        ShrinkingRate, "looked", lambda self, score: looked(self, -float(self.last_epoch))
-    )
-    return ["optimizer.min_lr=0.05"]
-
-
-def test_it_ends_when_the_rate_has_shrunk_away(typed, tmp_path, hopeless):
-    result = fit(compose(typed(*hopeless)), tmp_path / "run")
-    assert result.steps == 12, "after the second of three epochs"
-
-
-@pytest.mark.parametrize("step", [7, 12])
-def test_a_run_that_ended_early_ends_there_again(typed, tmp_path, monkeypatch, hopeless, step):
-    config = compose(typed(*hopeless))
-    expected = outcome(tmp_path / "whole", fit(config, tmp_path / "whole"))
-    assert resumed(config, tmp_path / "killed", monkeypatch, step) == expected
-    assert expected[2] == 12
 
 
 def test_the_rate_of_the_other_optimizers_does_not_look(typed, tmp_path):
@@ -147,7 +85,7 @@ def test_a_finished_run_is_found_by_its_key(typed, tmp_path, word_file):
     runs = str(tmp_path / "results" / "runs")
     encoder = from_run(record["key"], runs, cache=str(tmp_path / "cache"))
     assert encoder.pooling.name == "max" and encoder.max_length == 128
-    assert "NLI: 22 of 942,069 pairs" in encoder.notes
+    assert "NLI: 22 of 942,069 pairs" in sentences(encoder.facts)
     vectors = encoder.encode(TEXTS)
     assert vectors.shape == (5, 8)
     np.testing.assert_allclose(encoder.encode(TEXTS[:1]), vectors[:1], atol=1e-6)
@@ -177,7 +115,7 @@ def test_other_word_vectors_under_the_same_name_are_refused(typed, tmp_path, wor
 def test_a_second_stage_starts_from_the_first_ones_weights(typed, tmp_path):
     config = compose(typed("trainer.epochs=1"))
     fit(config, tmp_path / "run")
-    backbone, _ = start.load(config, tmp_path / "run" / "model")
+    backbone, _ = pretrained.load(config, tmp_path / "run" / "model")
     kept = bilstm.load(tmp_path / "run" / "model", bilstm.word_vectors(
         config.encoder.path, None, config.paths.cache, False))  # fmt: skip
     assert torch.equal(backbone.lstm.weight_hh_l0, kept.lstm.weight_hh_l0)
@@ -196,14 +134,6 @@ def test_what_changes_the_weights_changes_the_key(typed):
     assert len(keys) == 4
     named = typed("encoder.label=other")
     assert key_of(compose(named), named) in keys
-
-
-def test_dev_labels_need_an_objective_with_classes(config_of):
-    with pytest.raises(
-        UserError, match="holds labelled pairs, and loss=regression gives no labels"
-    ):
-        check_training(config_of("loss=regression", "data.dev=nli"))
-    check_training(config_of("loss=classification", "data.dev=nli"))
 
 
 def test_the_untrained_network_is_an_encoder_of_its_own(word_file, tmp_path):

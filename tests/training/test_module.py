@@ -17,11 +17,11 @@ TARGETS = {"labels": torch.tensor([0, 1, 2]), "scores": torch.rand(3), "triplets
 
 
 def module_of(folder, loss, max_grad_norm=1.0):
-    def drive(trained):
+    def build_optimizer(trained):
         optimizer = AdamW(lr=1e-2).over(trained.named_parameters())
         return optimizer, warm_up(optimizer, 0.0, 10)
 
-    return SiameseModule(load(folder), MeanPooling(), loss, drive, max_grad_norm)
+    return SiameseModule(load(folder), MeanPooling(), loss, build_optimizer, max_grad_norm)
 
 
 def batch_of(loss):
@@ -32,29 +32,6 @@ def batch_of(loss):
 
 
 LOSSES = [ClassificationLoss(32), RegressionLoss(), TripletLoss(margin=1.0)]
-
-
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda one: type(one).__name__)
-def test_every_parameter_of_every_objective_moves_in_one_step(tiny_bert, loss):
-    module = module_of(tiny_bert, loss)
-    configured = module.configure_optimizers()
-    before = {n: p.detach().clone() for n, p in module.named_parameters()}
-    module.training_step(batch_of(loss), 0).backward()
-    configured["optimizer"].step()
-    still = {n for n, p in module.named_parameters() if torch.equal(p, before[n])}
-    assert still == set()
-
-
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda one: type(one).__name__)
-def test_everything_trained_is_in_the_checkpoint(tiny_bert, loss, tmp_path):
-    module, other = module_of(tiny_bert, loss), module_of(tiny_bert, loss)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(1.0)
-    torch.save(module.state_dict(), tmp_path / "weights")
-    other.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
-    mine, theirs = dict(module.named_parameters()), dict(other.named_parameters())
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda one: type(one).__name__)

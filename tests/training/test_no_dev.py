@@ -16,7 +16,7 @@ def test_an_experiment_on_afs_keeps_the_last_weights():
 
 def test_choosing_by_dev_rows_that_are_not_there_is_one_line():
     config = compose(["experiment=afs", "checkpoint=best_dev"])
-    with pytest.raises(UserError, match=r"checkpoint=best_dev needs dev rows, and data=afs"):
+    with pytest.raises(UserError, match=r"checkpoint=best_dev: needs dev rows, and data=afs"):
         check_training(config)
 
 

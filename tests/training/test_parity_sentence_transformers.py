@@ -83,7 +83,7 @@ def our_side(folder, pooling, name):
         "regression": regression.RegressionLoss,
         "triplet": triplet.TripletLoss,
     }[name]()
-    return SiameseModule(backbone, POOLINGS[pooling](), loss, drive=lambda _: None)
+    return SiameseModule(backbone, POOLINGS[pooling](), loss, build_optimizer=lambda _: None)
 
 
 def parameters(side, ours):

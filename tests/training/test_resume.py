@@ -1,155 +1,136 @@
 """Killed at any point, the same call ends with the same bits as an undisturbed run."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
 
+from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
 from sbert_repro.training import fit as fitting
-from sbert_repro.training.checkpoints import BestWeights
+from sbert_repro.training.callbacks import LAST, BestWeights
 from sbert_repro.training.fit import fit
-from sbert_repro.training.watch import Watch
 
+from .conftest import Killed, at_step, die, outcome
 
-class Killed(BaseException):
-    """Stands for the end of the process: nobody catches it, nothing is written after it."""
-
-
-def outcome(folder, result):
-    files = ("model.safetensors", "head.safetensors")
-    return [(folder / "model" / f).read_bytes() for f in files], result.scores, result.notes
+FORK = multiprocessing.get_context("fork")
+FP32 = ("loss=classification",)
+# The last weights: of the best ones, the first may be kept, and all that follows is not seen.
+BF16 = ("loss=classification", "trainer.precision=bf16", "checkpoint=last")
+_undisturbed = {}
 
 
 @pytest.fixture
 def undisturbed(config_of, tmp_path):
-    def run(*more):
-        folder = tmp_path / "undisturbed"
-        return outcome(folder, fit(config_of("loss=classification", *more), folder))
+    """What a run ends with that nobody disturbs; trained once for all tests."""
+
+    def run(*words):
+        if words not in _undisturbed:
+            folder = tmp_path / "undisturbed"
+            _undisturbed[words] = outcome(folder, fit(config_of(*words), folder))
+        return _undisturbed[words]
 
     return run
 
 
-def die_after(monkeypatch, step):
-    whole = Watch.on_train_batch_end
-
-    def hook(self, trainer, *rest):
-        whole(self, trainer, *rest)
-        if trainer.global_step == step:
-            raise Killed
-
-    monkeypatch.setattr(Watch, "on_train_batch_end", hook)
-
-
-# 12 steps, epochs end at 6 and 12, looks at 4, 6, 8, 12, saves at 5, 10, 12.
-@pytest.mark.parametrize("checkpoint", ["best_dev", "last"])
-@pytest.mark.parametrize("step", [1, 5, 6, 7, 10, 12])
-def test_killed_after_a_step(config_of, tmp_path, monkeypatch, undisturbed, step, checkpoint):
-    expected = undisturbed(f"checkpoint={checkpoint}")
-    config = config_of("loss=classification", f"checkpoint={checkpoint}")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        die_after(patch, step)
-        fit(config, tmp_path / "killed")
-    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == expected
+# 12 steps; epochs end at 6 and 12, dev is scored at 4, 6, 8 and 12, saved is at 5, 10 and 12.
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        *[(step, FP32) for step in (1, 5, 6, 7, 12)],
+        (10, (*FP32, "checkpoint=last")),
+        (5, BF16),
+        (7, BF16),
+    ],
+)
+def test_killed_after_a_step(config_of, tmp_path, killed, undisturbed, step, words):
+    config = config_of(*words)
+    killed(config, tmp_path / "killed", step)
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*words)
 
 
-def test_killed_again_and_again(config_of, tmp_path, monkeypatch, undisturbed):
-    expected = undisturbed()
-    config = config_of("loss=classification", "trainer.save_every=1")
+def test_killed_again_and_again(config_of, tmp_path, killed, undisturbed):
+    config = config_of(*FP32, "trainer.save_every=1")
     for step in (2, 3, 6, 11, 12):
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            die_after(patch, step)
-            fit(config, tmp_path / "killed")
-    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == expected
+        killed(config, tmp_path / "killed", step)
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*FP32)
 
 
-@pytest.mark.parametrize("step", [4, 6, 8, 12])
+@pytest.mark.parametrize("step", [4, 8, 12])
 def test_killed_between_a_better_score_and_its_checkpoint(
     config_of, tmp_path, monkeypatch, undisturbed, step
 ):
-    expected = undisturbed()
-    config = config_of("loss=classification")
+    config = config_of(*FP32)
 
-    def keep(self, module, at, whole=BestWeights.keep):
+    def save(self, module, at, whole=BestWeights.save):
         whole(self, module, at)
         if at >= step:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(BestWeights, "keep", keep)
+        patch.setattr(BestWeights, "save", save)
         try:
             fit(config, tmp_path / "killed")
         except Killed:
             pass
-    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == expected
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*FP32)
 
 
 @pytest.mark.parametrize("name", ["save_model", "_scores"])
 def test_killed_after_the_last_step(config_of, tmp_path, monkeypatch, undisturbed, name):
-    expected = undisturbed()
-    config = config_of("loss=classification")
-
-    def die(*_):
-        raise Killed
-
+    config = config_of(*FP32)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(fitting, name, die)
+        patch.setattr(fitting, name, lambda *_: die())
         fit(config, tmp_path / "killed")
-    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == expected
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*FP32)
+
+
+# 18 steps; epochs end and dev is scored at 6, 12 and 18, saved is at 5, 10, 15 and 18.
+@pytest.mark.parametrize("step", [1, 6, 12, 18])
+def test_a_rate_that_depends_on_the_dev_score_resumes_too(infersent, tmp_path, killed, step):
+    config, folder = compose(infersent()), tmp_path / "killed"
+    if "sgd" not in _undisturbed:
+        _undisturbed["sgd"] = outcome(tmp_path / "whole", fit(config, tmp_path / "whole"))
+    killed(config, folder, step)
+    assert outcome(folder, fit(config, folder)) == _undisturbed["sgd"]
+
+
+@pytest.mark.parametrize("step", [7, 12])
+def test_a_run_that_its_rate_ended_ends_there_again(hopeless, tmp_path, killed, step):
+    config = compose(hopeless)
+    whole = outcome(tmp_path / "whole", fit(config, tmp_path / "whole"))
+    assert whole[-1] == 12, "steps: after the second of three epochs"
+    killed(config, tmp_path / "killed", step)
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == whole
 
 
 def test_seeds_differ(config_of, tmp_path, undisturbed):
-    other = fit(config_of("loss=classification", "seed=2"), tmp_path / "other")
-    assert outcome(tmp_path / "other", other)[0] != undisturbed()[0]
+    other = fit(config_of(*FP32, "seed=2"), tmp_path / "other")
+    assert outcome(tmp_path / "other", other)[0] != undisturbed(*FP32)[0]
 
 
-def test_a_damaged_checkpoint_says_which_file_to_delete(config_of, tmp_path, monkeypatch):
-    config, last = config_of("loss=regression"), tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        die_after(patch, 7)
-        fit(config, tmp_path / "run")
+def test_a_damaged_checkpoint_says_which_file_to_delete(config_of, tmp_path, killed):
+    config, last = config_of("loss=regression"), tmp_path / "run" / "checkpoints" / LAST
+    killed(config, tmp_path / "run", 7)
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(UserError, match=f"{last}: not a readable checkpoint"):
         fit(config, tmp_path / "run")
 
 
-PROGRAM = """
-    import os, signal, sys
-    from pathlib import Path
-    from sbert_repro.compose import compose
-    from sbert_repro.training.fit import fit
-    from sbert_repro.training.watch import Watch
-    import torch
-    torch.set_num_threads(1)
-    whole, number = Watch.on_train_batch_end, getattr(signal, sys.argv[1])
-    def hook(self, trainer, *rest):
-        if trainer.global_step == 7:
-            os.kill(os.getpid(), number)
-        whole(self, trainer, *rest)
-    Watch.on_train_batch_end = hook
-    fit(compose(sys.argv[3:]), Path(sys.argv[2]))
-"""
+# SIGKILL at any moment, of whole commands: test_kill.py.
+def test_a_polite_signal_saves_first(config_of, tmp_path, monkeypatch, undisturbed):
+    config, folder = config_of(*FP32), tmp_path / "killed"
 
+    def told_to_end():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        at_step(monkeypatch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM), before=True)
+        fit(config, folder)
 
-@pytest.mark.parametrize(
-    ("name", "ends"), [("SIGKILL", (-signal.SIGKILL, 5)), ("SIGTERM", (143, 7))]
-)
-def test_a_signal_to_the_process(overrides, config_of, tmp_path, undisturbed, name, ends):
-    status, saved_at = ends
-    options, folder = overrides("loss=classification"), tmp_path / "killed"
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), name, str(folder), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == saved_at, "a polite signal saves first"
-    expected = undisturbed()
-    assert outcome(folder, fit(config_of("loss=classification"), folder)) == expected
+    process = FORK.Process(target=told_to_end)
+    process.start()
+    process.join(120)
+    assert process.exitcode == 143
+    assert torch.load(folder / "checkpoints" / LAST, weights_only=True)["global_step"] == 7
+    assert outcome(folder, fit(config, folder)) == undisturbed(*FP32)

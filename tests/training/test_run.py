@@ -215,12 +215,12 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["encoder.path=/nowhere"], "model /nowhere"),
+        (["encoder.path=/nowhere"], "no model nowhere on this machine"),
         (
             ["paths.data=/nowhere"],
             "no data set nli/train on this machine",
         ),
-        (["loss=triplet", "data=stsb"], "loss=triplet needs triplets"),
+        (["loss=triplet", "data=stsb"], "loss=triplet: needs triplets"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_written(overrides, tmp_path, options, said):
@@ -258,7 +258,7 @@ def test_step_rows_and_last_checkpoint_are_named_and_written_down(
         train(compose(typed), typed)
     said = str(refused.value)
     assert said.startswith(f"seed 3 diverged: the loss is {value} at step 7 (rows ")
-    assert "the last good checkpoint is that of step 5. Look at these rows of data=stsb" in said
+    assert "the last good checkpoint is that of step 5: look at these rows of data=stsb" in said
     folder = next((tmp_path / "results" / "runs").glob("*/diverged.json")).parent
     written = json.loads((folder / "diverged.json").read_text())
     assert written["seed"] == 3

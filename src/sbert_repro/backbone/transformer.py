@@ -13,7 +13,6 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from sbert_repro.backbone.compiled import CompiledNetwork
 from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.fused import FusedNetwork, covers
 from sbert_repro.backbone.packed import ATTENTION, first_position, pack, positions, unpack
@@ -69,7 +68,6 @@ class TransformerBackbone(nn.Module):
         self.model, self.layer = model, layer
         self.width = int(self._config.hidden_size)
         self._fused: FusedNetwork | Literal[False] | None = None
-        self._compiled: CompiledNetwork | None = None
 
     @property
     def _config(self) -> Any:
@@ -89,8 +87,6 @@ class TransformerBackbone(nn.Module):
         Returns:
             States ``[N, T, D]``; what stands on padding means nothing.
         """
-        if self._compiled is not None and self.training and self._compiled.takes(tokens):
-            return self._compiled.states(tokens)
         if tokens.ids.device.type != "cpu":
             return self._padded(tokens.ids, tokens.mask, tokens.types)
         # An attention call for each group pays on a CPU; a GPU would wait for their launches.
@@ -105,14 +101,6 @@ class TransformerBackbone(nn.Module):
             packing=packing,
         )
         return unpack(states[0], packing, tokens)
-
-    def train_compiled(self, sentences: int) -> None:
-        """Train through torch.compile from now on; other uses stay as they are.
-
-        Args:
-            sentences: ``N`` of a full batch.
-        """
-        self._compiled = CompiledNetwork(self.model, self._padded, sentences, self.positions)
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration as transformers does.

@@ -50,10 +50,10 @@ from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import hardware, machine
-from sbert_repro.training.examples import load_examples
+from sbert_repro.training.datamodule import load_examples
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
-from sbert_repro.training.start import load
+from sbert_repro.training.pretrained import load
 
 FILE = "benchmark_train.json"
 """Where ``results/<profile>`` keeps the figures that `hours` reads."""
@@ -360,7 +360,7 @@ def profiled(overrides: list[str], steps: int = 3) -> dict[str, float]:
     backbone, tokenizer = load(config)
     stream = load_examples(config, tokenizer, backbone.positions).stream
     loss = build(config.loss, width=backbone.width)
-    module = SiameseModule(backbone, build(config.pooling), loss, drive=lambda _: None)  # type: ignore[arg-type, return-value]
+    module = SiameseModule(backbone, build(config.pooling), loss, build_optimizer=lambda _: None)  # type: ignore[arg-type, return-value]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     optimizer = build(config.optimizer).over(module.to(device).named_parameters())
     half = plain(config.trainer.precision) == "bf16"

@@ -105,11 +105,6 @@ class BatchStream:
         """The stream itself: Lightning tells a loader's sampler which epoch it is."""
         return self
 
-    @property
-    def sentences(self) -> int:
-        """The number of sentences in a full batch."""
-        return self.batch_size * len(self._columns)
-
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return math.ceil(len(self._columns[0]) / self.batch_size)

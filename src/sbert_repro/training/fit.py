@@ -1,13 +1,16 @@
-"""One fit, from options to a saved model; killed at any point, the same call goes on."""
+"""One fit, from options to a saved model; killed at any point, the same call continues it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
@@ -16,26 +19,18 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sbert_repro.backbone.transformer import TransformerBackbone
 from sbert_repro.compose import build, check_training, described
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.training.checkpoints import LAST, WholeFiles
-from sbert_repro.training.distributed import rank, ranks
-from sbert_repro.training.examples import Examples, load_examples
+from sbert_repro.training import pretrained
+from sbert_repro.training.callbacks import LAST, AtomicCheckpointIO, DevAndCheckpoint, ProgressBar
+from sbert_repro.training.datamodule import TrainLoader, load_examples, prepare_for
+from sbert_repro.training.devices import check_devices, ddp, run_processes, share
 from sbert_repro.training.module import SiameseModule
-from sbert_repro.training.optimizers import warm_up
-from sbert_repro.training.order import RunOrder, ready_for
-from sbert_repro.training.processes import check_devices, together
-from sbert_repro.training.progress import Bar, quiet
-from sbert_repro.training.replicas import Place, Replicas, Together
+from sbert_repro.training.optimizers import ShrinkingSgd, warm_up
 from sbert_repro.training.save import save_model
-from sbert_repro.training.sgd_shrink import ShrinkingSgd
-from sbert_repro.training.shares import shared
-from sbert_repro.training.start import Backbone, load
 from sbert_repro.training.tracking import Tracking
-from sbert_repro.training.watch import Watch
 
 VERSION = 1
 """Raised by hand when the same options would train another model."""
@@ -46,14 +41,14 @@ _TERMINATED = 143
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished fit says about itself.
+    """What a finished fit reports.
 
     Attributes:
         scores: Dev scores × 100 of the kept, the best and the last weights, and the training loss
             at both ends of the run.
-        facts: What a number that rests on this model must say.
+        facts: What is true of every number that rests on this model.
         steps: Optimizer steps.
-        seconds: Spent on them, interruptions left out.
+        seconds: Time spent on them, interruptions left out.
     """
 
     scores: dict[str, float | int | None]
@@ -72,123 +67,109 @@ def fit(
 
     Args:
         config: The composed options.
-        folder: The run's folder; ``checkpoints/last.ckpt`` in it is where a killed run goes on.
+        folder: The run's folder; a killed run continues from ``checkpoints/last.ckpt`` in it.
         parent_model: Model folder of a first stage, whose backbone this run starts from; its head
             is dropped (section 4.2, NLI then STSb).
         tracking: Gets curves and scores.
 
-    Returns:
-        FitResult: Scores and facts.
-
     Raises:
-        UserError: If data or model are missing or damaged, or the loss is no number any more.
+        UserError: If data or model are missing or damaged.
+        Diverged: If the loss, a gradient or a weight becomes NaN or infinite.
     """
     check_training(config)
-    on = (config.trainer.devices, config.trainer.accelerator)
-    check_devices(*on)
-    begun = _begin(config, folder, parent_model, tracking or Tracking())
-    with together(*on, partial(_begin_beside, config, folder, parent_model)):
-        begun.run(config)
-    module, watch, examples = begun.module, begun.watch, begun.examples
-    watch.restore_best(module)
-    layer = module.backbone.layer
-    settings = {"max_length": examples.max_length, "layer": layer, **_described(config)}
-    places = (folder / "model", module.backbone, begun.tokenizer)
-    save_model(*places, module.pooling, module.loss, settings)
-    facts = [*examples.facts, *_of_devices(config.trainer.devices)]
-    steps = watch.ended_at or begun.order.steps
-    return FitResult(_scores(watch, examples), facts, steps, watch.seconds)
+    devices, accelerator = config.trainer.devices, config.trainer.accelerator
+    check_devices(devices, accelerator)
+    arguments = (config, folder, parent_model, tracking or Tracking())
+    if devices == 1:
+        return _fit(*arguments)
+    result: FitResult = run_processes(devices, accelerator, _fit, *arguments)
+    return result
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A run that is read and built, up to its first step."""
-
-    module: SiameseModule
-    tokenizer: Any
-    examples: Examples
-    order: RunOrder
-    watch: Watch
-    last: Path
-
-    def run(self, config: DictConfig) -> None:
-        _run(config, self.module, self.order, self.watch, self.last)
-
-
-def _begin(
+def _fit(
     config: DictConfig, folder: Path, parent_model: Path | None, tracking: Tracking
-) -> _Begun:
-    backbone, tokenizer = load(config, parent_model)
+) -> FitResult:
+    """Fit in this process, which may be one of several that share every batch."""
+    backbone, tokenizer = pretrained.load(config, parent_model)
     examples = load_examples(config, tokenizer, backbone.positions)
-    if config.trainer.compile:
-        assert isinstance(backbone, TransformerBackbone), "others are refused before"
-        backbone.train_compiled(examples.stream.sentences)
-    order = RunOrder(examples.stream, config.trainer.epochs, config.trainer.max_steps)
-    module = _module(config, backbone, order)
-    watch = _watch(config, folder / "checkpoints", order, examples, tracking)
-    return _Begun(module, tokenizer, examples, order, watch, folder / "checkpoints" / LAST)
-
-
-def _begin_beside(
-    config: DictConfig, folder: Path, parent_model: Path | None
-) -> Callable[[], None]:
-    """Begin the same run in a process beside the first one; it tracks and saves nothing."""
-    return partial(_begin(config, folder, parent_model, Tracking()).run, config)
-
-
-def _module(config: DictConfig, backbone: Backbone, order: RunOrder) -> SiameseModule:
+    loader = TrainLoader(examples.stream, config.trainer.epochs, config.trainer.max_steps)
     # Head and dropout draw from here on; the order of the rows has a generator of its own.
     seed_everything(config.seed, verbose=False)
-    return SiameseModule(
+    module = SiameseModule(
         backbone,
         build(config.pooling),
         build(config.loss, width=backbone.width),
-        lambda trained: _drive(config, trained, order),
+        lambda trained: build_optimizer(config, trained, loader),
         config.trainer.max_grad_norm,
     )
-
-
-def _drive(config: DictConfig, module: nn.Module, order: RunOrder) -> tuple[Optimizer, LRScheduler]:
-    options = build(config.optimizer)
-    optimizer: Optimizer = options.over(module.named_parameters())
-    if isinstance(options, ShrinkingSgd):
-        return optimizer, options.schedule(optimizer, order.epoch_steps)
-    decay = plain(config.trainer.decay)
-    return optimizer, warm_up(optimizer, config.trainer.warmup, order.steps, decay)
-
-
-def _watch(
-    config: DictConfig, folder: Path, order: RunOrder, examples: Examples, tracking: Tracking
-) -> Watch:
-    return Watch(
-        folder,
-        order,
+    callback = DevAndCheckpoint(
+        folder / "checkpoints",
+        loader,
         examples.dev,
         evaluate_every=config.trainer.evaluate_every,
         save_every=config.trainer.save_every,
         keep_best=plain(config.checkpoint) == "best_dev",
         tracking=tracking,
-        advice=f"look at these rows of data={config.data.name}, or lower optimizer.lr",
+        mend=f"look at these rows of data={config.data.name}, or lower optimizer.lr",
+    )
+    if _train(config, module, loader, callback, folder / "checkpoints" / LAST):
+        callback.restore_best(module)
+        settings = {
+            "max_length": examples.max_length,
+            "layer": backbone.layer,
+            **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
+            "seed": config.seed,
+        }
+        model = folder / "model"
+        save_model(model, backbone, tokenizer, module.pooling, module.loss, settings)
+    devices = config.trainer.devices
+    return FitResult(
+        _scores(callback, None if examples.dev is None else examples.dev.metric),
+        [*examples.facts, *([fact("devices", count=devices)] if devices > 1 else [])],
+        callback.ended_at or loader.steps,
+        callback.seconds,
     )
 
 
-def _run(
-    config: DictConfig, module: SiameseModule, order: RunOrder, watch: Watch, last: Path
-) -> None:
-    """Drive Lightning over the steps that are left."""
-    bar = [Bar(watch, order.steps)] if config.trainer.progress and rank() == 0 else []
-    several = ranks() > 1
-    with quiet():
+def build_optimizer(
+    config: DictConfig, module: nn.Module, loader: TrainLoader
+) -> tuple[Optimizer, LRScheduler]:
+    """Build the optimizer of a run and its learning rate schedule.
+
+    Args:
+        config: The composed options.
+        module: What is trained.
+        loader: Knows how many steps an epoch and the run have.
+    """
+    options = build(config.optimizer)
+    optimizer: Optimizer = options.over(module.named_parameters())
+    if isinstance(options, ShrinkingSgd):
+        return optimizer, options.schedule(optimizer, loader.epoch_steps)
+    decay = plain(config.trainer.decay)
+    return optimizer, warm_up(optimizer, config.trainer.warmup, loader.steps, decay)
+
+
+def _train(
+    config: DictConfig,
+    module: SiameseModule,
+    loader: TrainLoader,
+    callback: DevAndCheckpoint,
+    last: Path,
+) -> bool:
+    """Run the steps that are left; return whether this is the process that writes the model."""
+    options, several = config.trainer, config.trainer.devices > 1
+    bar = [ProgressBar(callback, loader.steps)] if options.progress else []
+    with _quiet():
         try:
             trainer = Trainer(
-                accelerator=config.trainer.accelerator,
-                devices=ranks(),
-                strategy=Replicas(module.backbone) if several else "auto",
-                precision=_PRECISION[plain(config.trainer.precision)],
+                accelerator=options.accelerator,
+                devices=options.devices,
+                strategy=ddp(module.backbone) if several else "auto",
+                precision=_PRECISION[plain(options.precision)],
                 max_epochs=1,
-                callbacks=[watch, *bar, *([Together()] if several else [])],
-                # The first: never what a cluster's variables say, processes are begun here alone.
-                plugins=[Place(), WholeFiles()],
+                callbacks=[callback, *bar],
+                # Never the environment of a cluster: a run is on one machine.
+                plugins=[LightningEnvironment(), AtomicCheckpointIO()],
                 default_root_dir=last.parent,
                 logger=False,
                 enable_checkpointing=False,
@@ -198,11 +179,15 @@ def _run(
             )
         except (MisconfigurationException, ValueError) as problem:
             raise UserError(
-                f"trainer.accelerator={config.trainer.accelerator}: {problem}; use auto or cpu"
+                str(problem),
+                where=f"trainer.accelerator={options.accelerator}",
+                mend="use auto or cpu",
             ) from problem
-        order.prepare = shared(ready_for(trainer.strategy.root_device, module.backbone.packs))
+        rank, count = trainer.global_rank, trainer.world_size
+        prepare = prepare_for(trainer.strategy.root_device, module.backbone.packs)
+        loader.prepare = (lambda batch: prepare(share(batch, rank, count))) if several else prepare
         try:
-            trainer.fit(module, order, ckpt_path=last if last.exists() else None)
+            trainer.fit(module, loader, ckpt_path=last if last.exists() else None)
         except SIGTERMException:
             raise SystemExit(_TERMINATED) from None
         except SystemExit as ended:
@@ -210,24 +195,31 @@ def _run(
                 raise KeyboardInterrupt from None
             raise
         finally:
-            order.close()
+            loader.close()
+    return rank == 0
 
 
-def _described(config: DictConfig) -> dict[str, Any]:
-    parts = {part: described(config[part]) for part in ("pooling", "loss", "optimizer")}
-    return {**parts, "seed": config.seed}
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice off the screen; what is wrong with a run is raised, not advised."""
+    loggers = [logging.getLogger(n) for n in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\b")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
-def _of_devices(count: int) -> list[Fact]:
-    return [fact("devices", count=count)] if count > 1 else []
-
-
-def _scores(watch: Watch, examples: Examples) -> dict[str, float | int | None]:
-    first, last = watch.curve.ends()
+def _scores(callback: DevAndCheckpoint, metric: str | None) -> dict[str, float | int | None]:
+    first, last = callback.curve.ends()
     scores: dict[str, float | int | None] = {}
-    if examples.dev is not None:
-        kept = watch.best_score if watch.keeps_best else watch.last_score
-        scores[f"dev_{examples.dev.metric}"] = kept
-        scores["dev_best"], scores["dev_last"] = watch.best_score, watch.last_score
-        scores["best_step"] = watch.best_step
+    if metric is not None:
+        scores[f"dev_{metric}"] = callback.kept_score
+        scores["dev_best"], scores["dev_last"] = callback.best_score, callback.last_score
+        scores["best_step"] = callback.best_step
     return {**scores, "train_loss_first": first, "train_loss_last": last}

@@ -1,4 +1,4 @@
-"""The two readings of "Adam", and the learning rate over the steps (section 3.1)."""
+"""Optimizers and learning rate schedules: two readings of "Adam" (section 3.1), InferSent's SGD."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-Named = Iterable[tuple[str, nn.Parameter]]
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
 _NOT_DECAYED = ("bias", "LayerNorm.weight")
 
 
-def parameter_groups(parameters: Named, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into those that decay and biases and LayerNorms, which do not.
+def parameter_groups(parameters: NamedParameters, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters into two groups, so that biases and LayerNorms do not decay.
 
     Args:
         parameters: Names and parameters; frozen ones are left out.
-        weight_decay: Of the first group.
+        weight_decay: Weight decay of all other parameters.
 
     Returns:
-        list[dict[str, Any]]: Two groups for an optimizer.
+        Two parameter groups for an optimizer.
     """
     trained = [(name, p) for name, p in parameters if p.requires_grad]
     decayed = [p for name, p in trained if not name.endswith(_NOT_DECAYED)]
@@ -36,10 +36,18 @@ def parameter_groups(parameters: Named, weight_decay: float) -> list[dict[str, A
 
 
 class UncorrectedAdam(Optimizer):
-    """Adam without bias correction, so that its first steps are several times as long.
+    """Adam without bias correction, whose first steps are several times as long.
 
     The moments of Kingma and Ba start at 0 and are not divided by 1 - β^t. The two old libraries
-    that did so differ in when the weights decay and in whether each gradient is clipped alone.
+    that did so differ in when the weights decay and in whether each gradient is clipped on its own.
+
+    Args:
+        groups: Parameter groups, each with its ``weight_decay``.
+        lr: Learning rate.
+        betas: Decay rates of the first and the second moment.
+        eps: Added to the square root of the second moment.
+        clip_per_tensor: Maximum gradient norm of each single parameter.
+        decay_last: Whether weights decay after the step rather than as part of it.
     """
 
     def __init__(
@@ -52,29 +60,19 @@ class UncorrectedAdam(Optimizer):
         clip_per_tensor: float | None = None,
         decay_last: bool = False,
     ) -> None:
-        """Take over parameters.
-
-        Args:
-            groups: Parameter groups, each with its ``weight_decay``.
-            lr: Learning rate.
-            betas: Decay of the first and of the second moment.
-            eps: Added to the root of the second moment.
-            clip_per_tensor: Largest norm of the gradient of each single parameter.
-            decay_last: Whether weights decay after the step rather than with it.
-        """
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
         self.betas, self.eps = betas, eps
         self.clip_per_tensor, self.decay_last = clip_per_tensor, decay_last
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step.
+        """Update all parameters once.
 
         Args:
-            closure: Computes loss and gradients, if they are not there yet.
+            closure: Computes the loss and its gradients, if that has not been done yet.
 
         Returns:
-            Any: What the closure gave.
+            The loss that the closure returned.
         """
         loss = None
         if closure is not None:
@@ -125,17 +123,17 @@ class UncorrectedAdam(Optimizer):
 class AdamW:
     """Adam with decoupled weight decay, as in the authors' code.
 
-    # paper: "Adam", learning rate 2e-5; neither weight decay nor eps are given
+    # paper: "Adam", learning rate 2e-5; neither weight decay nor eps is given
     # here: AdamW with weight decay 0.01; ``correct_bias=false, eps=1e-6`` is their v0.2.x to v0.4.x
     # effect: every trained row
 
     Attributes:
-        VERSION: Raised by hand when the same options would make other steps.
-        lr: Highest learning rate.
+        VERSION: Raised by hand when the same options would lead to other steps.
+        lr: Peak learning rate.
         weight_decay: Not applied to biases and LayerNorms.
-        eps: Added to the root of the second moment.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
+        eps: Added to the square root of the second moment.
+        beta1: Decay rate of the first moment.
+        beta2: Decay rate of the second moment.
         correct_bias: Whether the moments are corrected for starting at 0.
     """
 
@@ -148,19 +146,16 @@ class AdamW:
     beta2: float = 0.999
     correct_bias: bool = True
 
-    def over(self, parameters: Named) -> Optimizer:
-        """Make the optimizer.
+    def over(self, parameters: NamedParameters) -> Optimizer:
+        """Return the optimizer for a model.
 
         Args:
             parameters: Names and parameters of the whole model, head included.
-
-        Returns:
-            Optimizer: With one group that decays and one that does not.
         """
         groups, betas = parameter_groups(parameters, self.weight_decay), (self.beta1, self.beta2)
         if not self.correct_bias:
             return UncorrectedAdam(groups, lr=self.lr, betas=betas, eps=self.eps, decay_last=True)
-        # One pass over each weight instead of a dozen: a few times faster, on the CPU too.
+        # One pass over each weight instead of a dozen: several times faster, on the CPU too.
         return torch.optim.AdamW(groups, lr=self.lr, betas=betas, eps=self.eps, fused=True)
 
 
@@ -169,19 +164,19 @@ class BertAdam:
     """The optimizer of pytorch_pretrained_bert, with which the paper's models were trained.
 
     # paper: "Adam"; its author says the models were made with pytorch_pretrained_bert
-    # here: no bias correction, each gradient clipped to norm 1 alone, decay as part of the step
+    # here: no bias correction, each gradient clipped to norm 1 on its own, decay part of the step
     # effect: every trained row; measured as optimizer=bertadam
 
-    Its own warm-up and decay are those of `warm_up`, so both optimizers share that schedule.
+    Its own warm-up and decay equal those of `warm_up`, so both optimizers share that schedule.
 
     Attributes:
-        VERSION: Raised by hand when the same options would make other steps.
-        lr: Highest learning rate.
+        VERSION: Raised by hand when the same options would lead to other steps.
+        lr: Peak learning rate.
         weight_decay: Not applied to biases and LayerNorms.
-        eps: Added to the root of the second moment.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-        clip_per_tensor: Largest norm of the gradient of each single parameter.
+        eps: Added to the square root of the second moment.
+        beta1: Decay rate of the first moment.
+        beta2: Decay rate of the second moment.
+        clip_per_tensor: Maximum gradient norm of each single parameter.
     """
 
     name: ClassVar[str] = "bertadam"
@@ -193,14 +188,11 @@ class BertAdam:
     beta2: float = 0.999
     clip_per_tensor: float | None = 1.0
 
-    def over(self, parameters: Named) -> Optimizer:
-        """Make the optimizer.
+    def over(self, parameters: NamedParameters) -> Optimizer:
+        """Return the optimizer for a model.
 
         Args:
             parameters: Names and parameters of the whole model, head included.
-
-        Returns:
-            Optimizer: With one group that decays and one that does not.
         """
         return UncorrectedAdam(
             parameter_groups(parameters, self.weight_decay),
@@ -212,21 +204,21 @@ class BertAdam:
 
 
 def warm_up(optimizer: Optimizer, share: float, steps: int, decay: str = "linear") -> LambdaLR:
-    """Let the learning rate rise in a line, then fall in a line or stay (section 3.1).
+    """Raise the learning rate linearly, then decay it linearly or keep it (section 3.1).
 
-    # paper: "linear learning rate warm-up over 10% of the training data"; what follows is not said
+    # paper: "linear learning rate warm-up over 10% of the training data"; silent on what follows
     # here: linear decay to 0, as in the authors' code; ``decay=constant`` is the other reading
     # effect: every trained row
 
     Args:
-        optimizer: Whose learning rate.
-        share: Share of all steps that warms up, 0..1.
-        steps: All steps of the run.
+        optimizer: The optimizer to schedule.
+        share: Share of all steps spent on warm-up, 0..1.
+        steps: Number of steps of the run.
         decay: ``linear`` or ``constant``.
 
     Returns:
-        LambdaLR: To be stepped after each optimizer step; the very first step has rate 0 if there
-        is any warm-up, as in the authors' code.
+        A schedule to be stepped after each optimizer step. With any warm-up at all, the very first
+        step has rate 0, as in the authors' code.
     """
     rising = math.ceil(steps * share)
 
@@ -236,3 +228,97 @@ def warm_up(optimizer: Optimizer, share: float, steps: int, decay: str = "linear
         return 1.0 if decay == "constant" else max(0.0, (steps - step) / max(1, steps - rising))
 
     return LambdaLR(optimizer, factor)
+
+
+class ShrinkingRate(LRScheduler):
+    """A rate that decays from epoch to epoch and is divided after an epoch without a better score.
+
+    Attributes:
+        shrinks: How often the rate has been divided.
+        best: The best dev score at an epoch's end.
+
+    Args:
+        optimizer: The optimizer to schedule; its learning rate is that of the first epoch.
+        epoch_steps: Steps of an epoch.
+        decay: Factor from one epoch to the next.
+        shrink: Divisor after an epoch without a better score.
+        min_lr: The rate below which training ends.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, epoch_steps: int, *, decay: float, shrink: float, min_lr: float
+    ) -> None:
+        self.epoch_steps, self.decay, self.shrink, self.min_lr = epoch_steps, decay, shrink, min_lr
+        self.shrinks, self.best = 0, float("-inf")
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the learning rate of the next step for each parameter group."""
+        return [float(base) * self._factor(self.last_epoch) for base in self.base_lrs]
+
+    def _factor(self, step: int) -> float:
+        return float(self.decay ** (step // self.epoch_steps) / self.shrink**self.shrinks)
+
+    def end_epoch(self, score: float) -> bool:
+        """Take an epoch's dev score into account.
+
+        Args:
+            score: The dev score at the end of the epoch; NaN is never better.
+
+        Returns:
+            Whether training ends here.
+        """
+        if score > self.best:
+            self.best = score
+            return False
+        self.shrinks += 1
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
+        # The rate of the epoch that has just ended, divided; the decay comes with the next epoch.
+        ended = self._factor(self.last_epoch - 1)
+        return bool(max(map(float, self.base_lrs)) * ended < self.min_lr)
+
+
+@dataclass(frozen=True)
+class ShrinkingSgd:
+    """Plain stochastic gradient descent with `ShrinkingRate`.
+
+    # paper: Conneau et al. (2017): SGD, learning rate 0.1, weight decay 0.99; divided by 5 after an
+    #   epoch whose dev accuracy has decreased, ended below 1e-5
+    # here: as their code reads this: 0.99 is a decay of the rate from one epoch to the next, and an
+    #   accuracy that has not risen above the best so far counts as a decrease
+    # effect: the InferSent rows of profiles that train it
+
+    Attributes:
+        VERSION: Raised by hand when the same options would lead to other steps.
+        lr: Learning rate of the first epoch.
+        decay: Factor from one epoch to the next.
+        shrink: Divisor after an epoch whose dev score is not the best so far.
+        min_lr: Training ends when the rate has shrunk below this.
+    """
+
+    name: ClassVar[str] = "sgd_shrink"
+    VERSION: ClassVar[int] = 1
+    lr: float = 0.1
+    decay: float = 0.99
+    shrink: float = 5.0
+    min_lr: float = 1e-5
+
+    def over(self, parameters: NamedParameters) -> Optimizer:
+        """Return the optimizer for a model.
+
+        Args:
+            parameters: Names and parameters of the whole model, head included.
+        """
+        return torch.optim.SGD([p for _, p in parameters if p.requires_grad], lr=self.lr)
+
+    def schedule(self, optimizer: Optimizer, epoch_steps: int) -> ShrinkingRate:
+        """Return the schedule of an optimizer from `over`, to be stepped after each of its steps.
+
+        Args:
+            optimizer: The optimizer.
+            epoch_steps: Steps of an epoch.
+        """
+        return ShrinkingRate(
+            optimizer, epoch_steps, decay=self.decay, shrink=self.shrink, min_lr=self.min_lr
+        )

@@ -33,7 +33,7 @@ from sbert_repro.ledger import Ledger, Published, Record, provenance
 from sbert_repro.redaction import without_secrets
 from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
 from sbert_repro.training import fit as fitting
-from sbert_repro.training import start, tracking
+from sbert_repro.training import pretrained, tracking
 
 KIND = "train"
 _TRAINER = (
@@ -76,7 +76,7 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     used = [option for option, usual in _TRAINER_WHEN_SET.items() if trainer[option] != usual]
     return {
         "version": fitting.VERSION,
-        "encoder": start.identity(config),
+        "encoder": pretrained.identity(config),
         **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
         "trainer": {option: trainer[option] for option in (*_TRAINER, *used)},
@@ -237,7 +237,7 @@ def _fit(
         track.summary(result.scores)
     finally:
         track.finish()
-    before = start.facts(config) if parent is None else parent["facts"]
+    before = pretrained.facts(config) if parent is None else parent["facts"]
     record = {
         "kind": KIND,
         "settings": settings,

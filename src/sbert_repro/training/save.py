@@ -15,7 +15,7 @@ from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
 from sbert_repro.storage import as_system_errors, filling
-from sbert_repro.training.start import Backbone
+from sbert_repro.training.pretrained import Backbone
 
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
 _MODULES = "sentence_transformers.models"

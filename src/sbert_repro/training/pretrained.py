@@ -1,4 +1,4 @@
-"""What a run starts from: a pre-trained transformer, or a BiLSTM with random weights."""
+"""The weights a run starts from: a pre-trained transformer, or a BiLSTM with random weights."""
 
 from __future__ import annotations
 
@@ -23,20 +23,17 @@ _BILSTM = "sbert_repro.encoders.infersent.BiLstmEncoder"
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """Give what the start of a run depends on, by content.
+    """Describe by content what a run starts from, for its key.
 
     Args:
         config: The composed options.
 
-    Returns:
-        dict[str, Any]: For run keys.
-
     Raises:
-        UserError: If the model or the word vectors are not there, or the encoder cannot be trained.
+        UserError: If the model or the word vectors are missing, or the encoder cannot be trained.
     """
     encoder = config.encoder
     if encoder["_target_"] == _BILSTM:
-        tokenizer = _tokenizer(config, _vectors(config))
+        tokenizer = _word_tokenizer(config, _word_vectors(config))
         return {
             "words": tokenizer.identity,
             "hidden": encoder.hidden,
@@ -45,69 +42,67 @@ def identity(config: DictConfig) -> dict[str, Any]:
         }
     if encoder["_target_"] != _TRANSFORMER:
         raise UserError(
-            f"encoder {encoder.get('label')} cannot be fine-tuned; use a transformer, such as "
-            "encoder=bert_base"
+            "cannot be fine-tuned",
+            where=f"encoder {encoder.get('label')}",
+            mend="use a transformer, such as encoder=bert_base",
         )
     return {
-        "model": model_sha256(_source(config)),
+        "model": model_sha256(_model_folder(config)),
         "layer": encoder.layer,
         "version": TransformerBackbone.VERSION,
-        # In bf16 it is computed in its own way, which rounds in its own places.
+        # In bf16 the network is computed in a way of its own, which rounds in other places.
         **({"fused": fused.VERSION} if plain(config.trainer.precision) == "bf16" else {}),
     }
 
 
 def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone, Any]:
-    """Load what a run starts from, and the tokenizer that belongs to it.
+    """Load the backbone a run starts from, on the CPU, and its tokenizer.
 
     Args:
         config: The composed options.
         parent_model: Model folder of a first stage, if there is one.
 
-    Returns:
-        tuple[Backbone, Any]: On the CPU.
-
     Raises:
-        UserError: If something is not there, or damaged.
+        UserError: If a file is missing or damaged.
     """
     if config.encoder["_target_"] == _BILSTM:
-        vectors = _vectors(config)
+        vectors = _word_vectors(config)
         backbone = (
             bilstm.random_bilstm(vectors, config.encoder.hidden, config.seed)
             if parent_model is None
             else bilstm.load(parent_model, vectors)
         )
-        return backbone, _tokenizer(config, vectors)
-    source = parent_model or _source(config)
+        return backbone, _word_tokenizer(config, vectors)
+    source = parent_model or _model_folder(config)
     return transformer.load(source, config.encoder.layer), transformer.load_tokenizer(source)
 
 
 def facts(config: DictConfig) -> list[Fact]:
-    """Give what a reader must know about the weights that a run starts from.
+    """Return what is true of every number that rests on the weights a run starts from.
 
     Args:
         config: The composed options.
 
     Returns:
-        list[Fact]: Nothing for weights that are known to be the model's.
+        Nothing for weights that are known to be the model's.
     """
     if config.encoder["_target_"] == _BILSTM:
         return []
     encoder = config.encoder
-    return weights_facts(encoder.path, encoder.revision, _source(config))
+    return weights_facts(encoder.path, encoder.revision, _model_folder(config))
 
 
-def _source(config: DictConfig) -> Path:
+def _model_folder(config: DictConfig) -> Path:
     encoder = config.encoder
     return find_model(encoder.path, Path(config.paths.models), encoder.revision)
 
 
-def _vectors(config: DictConfig) -> WordVectors:
+def _word_vectors(config: DictConfig) -> WordVectors:
     paths = config.paths
     return bilstm.word_vectors(
         config.encoder.path, Path(paths.data), Path(paths.cache), config.trainer.progress
     )
 
 
-def _tokenizer(config: DictConfig, vectors: WordVectors) -> WordTokenizer:
+def _word_tokenizer(config: DictConfig, vectors: WordVectors) -> WordTokenizer:
     return WordTokenizer(vectors, config.encoder.path, split=config.encoder.tokenisation)

@@ -1,4 +1,4 @@
-"""All steps of a run in one sequence, from any step on."""
+"""The steps of a run as one sequence, from any step on."""
 
 import threading
 from itertools import chain, islice
@@ -14,7 +14,7 @@ from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import BatchStream
 from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import UserError
-from sbert_repro.training.order import RunOrder, ready_for
+from sbert_repro.training.datamodule import TrainLoader, prepare_for
 
 
 def stream(rows=7, size=3, seed=1):
@@ -27,7 +27,7 @@ def rows_of(order):
 
 
 def test_every_epoch_has_every_row_once_in_its_own_order():
-    given_out = rows_of(RunOrder(stream(), epochs=2))
+    given_out = rows_of(TrainLoader(stream(), epochs=2))
     assert [len(rows) for rows in given_out] == [3, 3, 1, 3, 3, 1]
     first, second = list(chain(*given_out[:3])), list(chain(*given_out[3:]))
     assert sorted(first) == sorted(second) == list(range(7))
@@ -41,23 +41,23 @@ def test_every_epoch_has_every_row_once_in_its_own_order():
     stop=st.integers(0, 25),
 )
 def test_going_on_from_any_step_gives_what_was_left(epochs, size, max_steps, stop):
-    whole = rows_of(RunOrder(stream(size=size), epochs, max_steps))
-    order = RunOrder(stream(size=size), epochs, max_steps)
+    whole = rows_of(TrainLoader(stream(size=size), epochs, max_steps))
+    order = TrainLoader(stream(size=size), epochs, max_steps)
     assert len(whole) == len(order) == order.steps
     stop = min(stop, len(whole))
     before = [next(batches).rows.tolist() for batches in [iter(order)] for _ in range(stop)]
-    other = RunOrder(stream(size=size), epochs, max_steps)
+    other = TrainLoader(stream(size=size), epochs, max_steps)
     other.load_state_dict(order.state_dict())
     assert before + rows_of(other) == whole
 
 
 @pytest.mark.parametrize(("max_steps", "steps"), [(None, 6), (4, 4), (99, 6)])
 def test_max_steps_shortens_and_never_lengthens(max_steps, steps):
-    assert RunOrder(stream(), 2, max_steps).steps == steps
+    assert TrainLoader(stream(), 2, max_steps).steps == steps
 
 
 def test_where_the_run_stands_counts_what_was_given_out():
-    order = RunOrder(stream(rows=30), epochs=2)
+    order = TrainLoader(stream(rows=30), epochs=2)
     batches = iter(order)
     for step in range(1, 20):
         next(batches)
@@ -69,8 +69,8 @@ def test_where_the_run_stands_counts_what_was_given_out():
 
 
 def test_a_batch_made_ahead_is_packed_as_the_network_would_and_draws_nothing():
-    order, plain = RunOrder(stream(rows=11), epochs=2), RunOrder(stream(rows=11), epochs=2)
-    order.prepare = ready_for(torch.device("cpu"), packs=True)
+    order, plain = TrainLoader(stream(rows=11), epochs=2), TrainLoader(stream(rows=11), epochs=2)
+    order.prepare = prepare_for(torch.device("cpu"), packs=True)
     before = torch.get_rng_state()
     for ahead, batch in zip(order, plain, strict=True):
         assert isinstance(ahead.tokens.to("cpu"), PackedTokens)
@@ -85,10 +85,10 @@ def test_a_batch_made_ahead_is_packed_as_the_network_would_and_draws_nothing():
 
 
 def test_elsewhere_packed_tokens_are_plain_ones():
-    (batch,) = RunOrder(stream(rows=3), epochs=1)
+    (batch,) = TrainLoader(stream(rows=3), epochs=1)
     packed = PackedTokens(batch.tokens.ids, batch.tokens.mask, packing=pack(batch.tokens))
     assert type(packed.to("meta")) is Tokens
-    assert ready_for(torch.device("cpu"), packs=False)(batch) is batch
+    assert prepare_for(torch.device("cpu"), packs=False)(batch) is batch
 
 
 def threads():
@@ -97,7 +97,7 @@ def threads():
 
 def test_an_error_comes_out_as_itself_and_a_run_left_in_the_middle_leaves_no_thread():
     before = threads()  # of orders that other tests threw away
-    order = RunOrder(stream(rows=9), epochs=2)
+    order = TrainLoader(stream(rows=9), epochs=2)
 
     def gone(batch):
         if gone.left == 0:

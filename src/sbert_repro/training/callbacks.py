@@ -1,0 +1,501 @@
+"""What happens beside the steps: dev scores, checkpoints, the loss curve, the progress bar."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning import Callback, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sbert_repro.batch import Batch, Tokens
+from sbert_repro.data.batches import Column, pad
+from sbert_repro.errors import Diverged, UserError
+from sbert_repro.similarity import cosine, spearman
+from sbert_repro.storage import as_system_errors, replacing
+from sbert_repro.training.module import SiameseModule
+from sbert_repro.training.optimizers import ShrinkingRate
+from sbert_repro.training.tracking import Tracking
+
+LAST = "last.ckpt"
+_BATCH = 64
+"""Dev sentences in one pass of the network."""
+_FETCH_EVERY = 50
+"""Steps between two looks at the losses, at most."""
+_SHOWN_ROWS = 16
+
+
+class DevSet:
+    """Rows whose score picks the best checkpoint, as in the authors' code.
+
+    Scored pairs give Spearman's rank correlation of the cosine, or of a cross-encoder's score;
+    triplets the share whose positive is closer to the anchor than the negative by Euclidean
+    distance (sections 4.2 and 4.4); labelled pairs the share that the objective's head classifies
+    correctly, as InferSent's dev set was scored.
+
+    Args:
+        columns: ``k`` columns of ``N`` sentences; one of ``N`` pairs for a cross-encoder.
+        gold: Gold scores ``[N]`` on any scale, or class ids; ``None`` for triplets.
+        pad_id: The padding token.
+        labelled: Whether ``gold`` holds class ids.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        gold: np.ndarray | None,
+        pad_id: int,
+        labelled: bool = False,
+    ) -> None:
+        self.metric = "accuracy" if gold is None or labelled else "spearman"
+        self._labelled = labelled
+        self._columns, self._gold, self._pad_id = columns, gold, pad_id
+        self._rows = [column.row(i) for column in columns for i in range(len(column))]
+        # By length, so that hardly any padding is computed; the vectors do not depend on it.
+        self._order = np.argsort([-row.shape[-1] for row in self._rows], kind="stable")
+
+    def score(
+        self,
+        embed: Callable[[Tokens], Tensor],
+        device: torch.device,
+        logits: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> float:
+        """Score a model.
+
+        Args:
+            embed: Returns vectors ``[N, D]`` of ``N`` sentences; scores ``[N, 1]`` of pairs.
+            device: Where the model is.
+            logits: Scores the classes of pairs ``u, v``; needed for labelled pairs only.
+
+        Returns:
+            × 100; NaN where a correlation is undefined (all vectors alike).
+        """
+        vectors: np.ndarray | None = None
+        for start in range(0, len(self._rows), _BATCH):
+            chosen = self._order[start : start + _BATCH]
+            tokens = pad([self._rows[i] for i in chosen], self._pad_id)
+            found = embed(tokens.to(device)).float().cpu().numpy()
+            if vectors is None:
+                vectors = np.empty((len(self._rows), found.shape[1]), np.float32)
+            vectors[chosen] = found
+        assert vectors is not None, "a split has rows"
+        columns = np.split(vectors, len(self._columns))
+        if self._gold is None:
+            anchor, positive, negative = columns
+            near = np.linalg.norm(anchor - positive, axis=1)
+            return 100 * float((near < np.linalg.norm(anchor - negative, axis=1)).mean())
+        if self._labelled:
+            assert logits is not None, "labelled pairs are refused for objectives without classes"
+            return 100 * self._accuracy(columns[0], columns[1], device, logits)
+        return 100 * spearman(
+            cosine(*columns) if len(columns) > 1 else columns[0][:, 0], self._gold
+        )
+
+    def _accuracy(
+        self,
+        u: np.ndarray,
+        v: np.ndarray,
+        device: torch.device,
+        logits: Callable[[Tensor, Tensor], Tensor],
+    ) -> float:
+        assert self._gold is not None
+        correct = 0
+        for start in range(0, len(u), _BATCH):
+            pair = (torch.from_numpy(x[start : start + _BATCH]).to(device) for x in (u, v))
+            found = logits(*pair).argmax(1).cpu().numpy()
+            correct += int((found == self._gold[start : start + _BATCH]).sum())
+        return correct / len(u)
+
+
+class LossCurve:
+    """The training loss of every step, and the stop at the first NaN or infinity.
+
+    A loss can be finite and its gradient not: the step then makes weights of NaN, and the loss
+    shows it one step later, when they may have been saved. So the gradients' norm is checked too.
+    Both are fetched from the device in groups, since asking a GPU for a number after every step
+    would make it wait.
+
+    Attributes:
+        values: The loss of each step.
+        last_good: Where the run stood when it was last saved, for the error message.
+
+    Args:
+        mend: What to do about a divergence, for the error message.
+    """
+
+    def __init__(self, mend: str = "") -> None:
+        self.values: list[float] = []
+        self.last_good = "nothing had been saved before it"
+        self._mend = mend
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, loss: Tensor, norm: Tensor, rows: Tensor) -> None:
+        """Add the loss of the next step.
+
+        Args:
+            loss: A scalar on any device.
+            norm: Norm of all its gradients together before clipping; a scalar.
+            rows: Row numbers of its examples ``[B]``.
+        """
+        self._waiting.append((loss.detach(), norm.detach(), rows))
+
+    def fetch(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> float:
+        """Fetch the waiting losses and norms from the device and check them.
+
+        Args:
+            mean: Takes the mean over the processes of the run.
+
+        Returns:
+            Mean of the losses; NaN if none was waiting.
+
+        Raises:
+            Diverged: If a loss or a norm is NaN or infinite; names the step, the rows and the last
+                checkpoint.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return math.nan
+        numbers = mean(torch.stack([n.float() for step in waiting for n in step[:2]])).tolist()
+        losses, norms = numbers[::2], numbers[1::2]
+        for (_, _, rows), loss, norm in zip(waiting, losses, norms, strict=True):
+            self.values.append(loss)
+            self._check("the loss", loss, rows)
+            self._check("the norm of the gradients", norm, rows)
+        return sum(losses) / len(losses)
+
+    def check_weights(self, weights: Iterable[Tensor], rows: Tensor) -> None:
+        """Refuse NaN and infinite weights, before they are saved.
+
+        Finite gradients lead to such weights too, if the learning rate is large enough.
+
+        Args:
+            weights: All weights of the module.
+            rows: Row numbers of the last step's examples ``[B]``.
+
+        Raises:
+            Diverged: If one is NaN or infinite.
+        """
+        norm = float(nn.utils.get_total_norm(w.detach() for w in weights))
+        self._check("the norm of the weights", norm, rows)
+
+    def _check(self, what: str, value: float, rows: Tensor) -> None:
+        if math.isfinite(value):
+            return
+        shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
+        more = " …" if len(rows) > _SHOWN_ROWS else ""
+        raise Diverged(
+            f"{what} is {value} at step {len(self.values)} (rows {shown}{more}); {self.last_good}",
+            mend=self._mend,
+        )
+
+    def ends(self) -> tuple[float, float]:
+        """Return the mean loss of the first and of the last tenth of the steps."""
+        count = max(1, len(self.values) // 10)
+        first, last = self.values[:count], self.values[-count:]
+        if not first:
+            return math.nan, math.nan
+        return sum(first) / len(first), sum(last) / len(last)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints: whole or absent, and read without unpickling code.
+
+    Lightning itself writes to the system's temporary folder first, so its last move may be a copy.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint of tensors and plain values.
+
+        Raises:
+            UserError: If it cannot be written, on a full disk for example.
+        """
+        with replacing(Path(path)) as temporary, as_system_errors():
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, _: storage,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """Read a checkpoint of tensors and plain values, whatever ``weights_only`` says.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        try:
+            found: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as problem:  # torch has several kinds for a damaged file
+            raise UserError(
+                f"not a readable checkpoint ({type(problem).__name__})",
+                where=path,
+                mend="delete it to start this run over",
+            ) from problem
+        return found
+
+
+class BestWeights:
+    """The weights of the best step so far, one file per step.
+
+    The step is part of the file's name, and the checkpoint knows the step: a run that was killed
+    after it found a better step, but before it saved a checkpoint, resumes from an older step whose
+    file is still there.
+
+    Args:
+        folder: The folder of the run's checkpoints.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"best-{step}.safetensors"
+
+    def save(self, module: nn.Module, step: int) -> None:
+        """Write a module's weights, the objective's included."""
+        weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+        with replacing(self._path(step)) as temporary, as_system_errors():
+            save_file(weights, temporary)
+
+    def delete_others(self, step: int | None) -> None:
+        """Delete the files that no checkpoint refers to any more: all but the one of ``step``."""
+        for path in self._folder.glob("best-*.safetensors"):
+            if step is None or path != self._path(step):
+                path.unlink(missing_ok=True)
+
+    def restore(self, module: nn.Module, step: int) -> None:
+        """Load the weights of a step back into a module.
+
+        Raises:
+            UserError: If the file is gone or damaged.
+        """
+        try:
+            module.load_state_dict(load_file(self._path(step)))
+        except Exception as problem:
+            raise UserError(
+                f"no readable weights ({type(problem).__name__})",
+                where=self._path(step),
+                mend=f"delete {self._folder} to start this run over",
+            ) from problem
+
+
+class Steps(Protocol):
+    """What a callback knows of the run's loader: `epoch_steps` of an epoch, `steps` of the run."""
+
+    epoch_steps: int
+    steps: int
+
+
+class DevAndCheckpoint(Callback):
+    """Scores dev, keeps the best weights and saves checkpoints; at one step in this order.
+
+    Everything it knows is part of the checkpoint, so a run that was killed and resumed ends with
+    the same numbers.
+
+    Attributes:
+        curve: The training loss of every step.
+        scores: Step and dev score of each evaluation.
+        best_step: Step of the best score, if there is any.
+        ended_at: Step at which a shrinking learning rate ended the run, if it did.
+        seconds: Spent on steps, interruptions left out.
+
+    Args:
+        folder: The folder of the checkpoints.
+        loader: Knows how many steps an epoch and the run have.
+        dev: The rows to score, if any.
+        evaluate_every: Steps between evaluations; ``None``: only at the end of each epoch.
+        save_every: Steps between checkpoints; the last step is saved too.
+        keep_best: Whether to keep the weights of the best evaluation.
+        tracking: Gets the curves.
+        mend: What to do about a divergence, for the error message.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        loader: Steps,
+        dev: DevSet | None,
+        *,
+        evaluate_every: int | None,
+        save_every: int,
+        keep_best: bool,
+        tracking: Tracking,
+        mend: str,
+    ) -> None:
+        self.curve = LossCurve(mend)
+        self.scores: list[tuple[int, float]] = []
+        self.best_step: int | None = None
+        self.ended_at: int | None = None
+        self.seconds = 0.0
+        self._folder, self._loader, self._dev, self._tracking = folder, loader, dev, tracking
+        self._evaluate_every, self._save_every = evaluate_every, save_every
+        self._best = BestWeights(folder) if keep_best else None
+        self._clock = time.monotonic()
+
+    @property
+    def best_score(self) -> float:
+        """The best dev score; NaN if there is none."""
+        return dict(self.scores).get(self.best_step or 0, math.nan)
+
+    @property
+    def last_score(self) -> float:
+        """The last dev score; NaN if there is none."""
+        return self.scores[-1][1] if self.scores else math.nan
+
+    @property
+    def kept_score(self) -> float:
+        """The dev score of the weights that the run keeps."""
+        return self.last_score if self._best is None else self.best_score
+
+    def on_train_start(self, trainer: Trainer, module: Any) -> None:
+        """Start the clock."""
+        self._clock = time.monotonic()
+        if trainer.global_step:
+            self._note_saved(trainer.global_step)
+        # If it was killed after its last step and before its record, nothing is left to train.
+        trainer.should_stop = self.ended_at is not None
+
+    def _note_saved(self, step: int) -> None:
+        self.curve.last_good = f"the last good checkpoint is that of step {step}"
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, index: int
+    ) -> None:
+        """Do what is due after a step: check the losses, score dev, save."""
+        step = trainer.global_step
+        self.curve.add(outputs["loss"], module.gradient_norm, batch.rows)
+        evaluate = self._dev is not None and self._is_evaluation(step)
+        # Lightning ends the run after this step if it has received SIGTERM.
+        save = (
+            trainer.received_sigterm or step % self._save_every == 0 or step == self._loader.steps
+        )
+        if evaluate or save or step % _FETCH_EVERY == 0:
+            loss = self.curve.fetch(trainer.strategy.reduce)
+            epoch = step / self._loader.epoch_steps
+            self._tracking.log({"train/loss": loss, "epoch": epoch}, step)
+        if evaluate or save:
+            # Before anything is saved: the losses so far say nothing about this step's result.
+            self.curve.check_weights(module.parameters(), batch.rows)
+        if evaluate:
+            self._evaluate(trainer, module, step)
+            self._adapt_rate(trainer, step)
+        if save or self.ended_at is not None:
+            self.seconds += time.monotonic() - self._clock
+            self._clock = time.monotonic()
+            trainer.save_checkpoint(self._folder / LAST)
+            self._note_saved(step)
+            if self._best is not None and trainer.is_global_zero:
+                self._best.delete_others(self.best_step)
+
+    def _is_evaluation(self, step: int) -> bool:
+        often = self._evaluate_every is not None and step % self._evaluate_every == 0
+        return often or step % self._loader.epoch_steps == 0 or step == self._loader.steps
+
+    def _evaluate(self, trainer: Trainer, module: SiameseModule, step: int) -> None:
+        assert self._dev is not None
+        # Of several processes the first one scores; the others wait for it and decide alike.
+        score = self._score(self._dev, module) if trainer.is_global_zero else math.nan
+        score = trainer.strategy.broadcast(score)
+        self.scores.append((step, score))
+        self._tracking.log({f"dev/{self._dev.metric}": score}, step)
+        # NaN is never better, and of equal scores the first one stays.
+        if not math.isnan(score) and not score <= self.best_score:
+            self.best_step = step
+            if self._best is not None and trainer.is_global_zero:
+                self._best.save(module, step)
+
+    @staticmethod
+    def _score(dev: DevSet, module: SiameseModule) -> float:
+        module.eval()
+        with torch.no_grad(), module.trainer.precision_plugin.val_step_context():
+            score = dev.score(
+                lambda tokens: module.loss.predict(module.embed(tokens)),
+                module.device,
+                getattr(module.loss, "logits", None),
+            )
+        module.train()
+        return score
+
+    def _adapt_rate(self, trainer: Trainer, step: int) -> None:
+        """Tell a learning rate that depends on the dev score; it may end the run early."""
+        rate = trainer.lr_scheduler_configs[0].scheduler
+        if isinstance(rate, ShrinkingRate) and step % self._loader.epoch_steps == 0:
+            if rate.end_epoch(self.last_score):
+                self.ended_at = step
+                trainer.should_stop = True
+
+    def restore_best(self, module: SiameseModule) -> None:
+        """Load the best weights back into the module, if they are what the run keeps."""
+        if self._best is not None and self.best_step is not None:
+            self._best.restore(module, self.best_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything seen so far, for the checkpoint."""
+        return {
+            "losses": torch.tensor(self.curve.values, dtype=torch.float64),
+            "scores": [list(score) for score in self.scores],
+            "best_step": self.best_step,
+            "ended_at": self.ended_at,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.curve.values = state_dict["losses"].tolist()
+        self.scores = [(int(step), float(score)) for step, score in state_dict["scores"]]
+        self.best_step, self.ended_at = state_dict["best_step"], state_dict["ended_at"]
+        self.seconds = state_dict["seconds"]
+
+
+class ProgressBar(Callback):
+    """Steps done and left, with the last dev score; only on a terminal.
+
+    Args:
+        evaluation: Knows the dev scores.
+        steps: Steps of the run.
+    """
+
+    def __init__(self, evaluation: DevAndCheckpoint, steps: int) -> None:
+        console = Console(stderr=True)
+        self._evaluation = evaluation
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("dev {task.fields[dev]:.2f}"),
+            console=console,
+            transient=True,
+            refresh_per_second=2,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=steps, dev=math.nan)
+
+    def on_train_start(self, trainer: Trainer, module: Any) -> None:
+        """Show the bar, in the first of several processes."""
+        if trainer.is_global_zero:
+            self._bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Advance the bar."""
+        dev = self._evaluation.last_score
+        self._bar.update(self._task, completed=trainer.global_step, dev=dev)
+
+    def on_train_end(self, trainer: Trainer, module: Any) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    def on_exception(self, trainer: Trainer, module: Any, exception: BaseException) -> None:
+        """Remove the bar."""
+        self._bar.stop()
