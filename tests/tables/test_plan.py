@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sbert_repro.compose import compose_table
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
 from sbert_repro.tables import plan, spec
@@ -14,33 +15,6 @@ from .conftest import FOLDED, SMALL, named, written
 
 PROFILES = sorted(path.stem for path in (CONFIG_DIR / "profile").glob("*.yaml"))
 LITE = {"bert_base": "minilm_l6"}
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("poling=max", "poling"),
-        ("trainer.max_stepz=1", "max_stepz"),
-        ("trainer.max_steps=many", "max_steps"),
-        ("seed=4", "profile.max_seeds=N"),
-        ("pooling=max", "choose their own pooling"),
-        ("encoder=minilm_l6", "choose their own encoder"),
-    ],
-)
-def test_a_mistake_is_refused_before_any_row(change, said):
-    with pytest.raises(UserError, match=said):
-        plan.check(plan.Request("lite", (change,)))
-
-
-def test_an_unknown_profile_lists_those_there_are():
-    with pytest.raises(UserError, match="demo, lite, paper"):
-        plan.check(plan.Request("large"))
-
-
-def test_each_command_gets_the_options_it_has():
-    changes = ("trainer.max_steps=5", "paths.results=x", "precision=bf16", "+odd=1")
-    assert plan.known_to("train", changes) == ["trainer.max_steps=5", "paths.results=x", "+odd=1"]
-    assert plan.known_to("evaluate", changes) == ["paths.results=x", "precision=bf16", "+odd=1"]
 
 
 def test_places_and_messages_change_no_number():
@@ -151,7 +125,7 @@ def test_the_three_tables_share_their_runs(data_root, models_root, tmp_path):
         f"paths.results={tmp_path}",
     )
     request = plan.Request("lite", changes)
-    base = plan.check(request)
+    base = compose_table("lite", changes)
     work = LedgerWork(base)
     runs = {}
     for name in ("1", "2", "6"):
@@ -308,7 +282,7 @@ def test_over_all_tables_a_shared_training_counts_once(monkeypatch, small, work)
     tables = {"1": small, "2": small, "7": dataclasses.replace(small, timed=True)}
     monkeypatch.setattr(plan.spec, "load", tables.__getitem__)
     request = plan.Request("paper")
-    total = plan.all_tables(request, plan.check(request), work, work.records())
+    total = plan.all_tables(request, compose_table("paper", ()), work, work.records())
     costs = [(cost and cost.trainings, shares) for _, cost, shares, _ in total.tables]
     assert costs == [(9, 0), (9, 9), (None, 0)]
     assert (len(total.stages), len(total.scores)) == (9, 22)

@@ -323,12 +323,6 @@ def test_an_estimate_names_its_machine(planned, work):
     )
 
 
-@pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])
-def test_threads_are_named_where_they_are_not_the_cores(threads, said):
-    record = {"hardware": {"cpu": "Some CPU", "cores": 2}, "threads": threads}
-    assert render.machine(record) == f"Some CPU, 2 cores{said}"
-
-
 def test_all_tables_in_a_line_each_and_a_sum():
     cost = plan.Cost(trainings=9, scores=22, blocked=2)
     total = plan.AllTables([("1", cost, 0, 0), ("2", cost, 9, 2), ("7", None, 0, 0)])
