@@ -149,7 +149,7 @@ def test_other_folders_are_refused(tmp_path, tiny_bert):
         CrossEncoder(str(tmp_path / "nli"))
     write(tmp_path / "model", tiny_bert)
     (tmp_path / "model" / "head.safetensors").unlink()
-    with pytest.raises(UserError, match=r"head\.safetensors: no head for CrossRegressionLoss"):
+    with pytest.raises(UserError, match=r"head\.safetensors: no head for loss=cross_regression"):
         CrossEncoder(str(tmp_path / "model")).score(PAIRS)
 
 

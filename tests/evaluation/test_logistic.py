@@ -187,8 +187,8 @@ def averaged(data_root, tmp_path_factory):
     return WordAverageEncoder(str(path), tokenisation="senteval", cache=str(cache), progress=False)
 
 
-@pytest.mark.parametrize("name", ["cr", "trec"])
-def test_real_tasks_come_to_the_same_accuracy(name, data_root, averaged):
+def test_a_real_task_comes_to_the_same_accuracy(data_root, averaged):
+    name = "trec"
     task = TASKS[name]
     if not (data_root / name).is_dir():
         pytest.skip(f"no {name} in {data_root}")
@@ -202,7 +202,7 @@ def test_real_tasks_come_to_the_same_accuracy(name, data_root, averaged):
     # Rounding differs, so a text on the border may; a choice between equal strengths too.
     assert abs(100 * ours.accuracy - 100 * theirs.accuracy) < 0.5
     assert abs(100 * ours.dev - 100 * theirs.dev) < 0.1
-    assert ours.accuracy > {"cr": 0.65, "trec": 0.60}[name]
+    assert ours.accuracy > 0.60
 
 
 def test_a_problem_does_not_feel_its_neighbours():

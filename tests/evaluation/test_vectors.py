@@ -53,7 +53,7 @@ def test_a_damaged_file_is_a_warning_and_a_second_run(hashes, tmp_path, caplog):
     assert not list(tmp_path.rglob(".*"))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.lists(st.text(max_size=4), unique=True, max_size=5), st.data())
 def test_the_same_letters_cut_otherwise_are_another_set(tmp_path_factory, texts, data):
     joined = "".join(texts)

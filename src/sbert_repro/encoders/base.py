@@ -198,6 +198,6 @@ def pooling_named(name: str) -> nn.Module:
     if name not in known:
         raise UserError(f"the model's pooling is {name}; known are: {', '.join(known)}")
     module = importlib.import_module(f"sbert_repro.pooling.{name}")
-    classes = (kind for _, kind in inspect.getmembers(module, inspect.isclass))
-    pooling: nn.Module = next(kind for kind in classes if getattr(kind, "name", None) == name)()
-    return pooling
+    classes: list[Any] = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
+    built: nn.Module = next(c for c in classes if getattr(c, "name", None) == name)()
+    return built

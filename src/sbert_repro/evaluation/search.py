@@ -645,12 +645,13 @@ def run(config: DictConfig) -> Result:
     paths = [config.corpus] + ([] if config.queries is None else [config.queries])
     contents = {path: _read(Path(path)) for path in paths}
     facts: list[Fact] = []
-    encoder = None
+    encoder: SentenceEncoder | None = None
     if any(isinstance(content, list) for content in contents.values()):
-        encoder = encoder_of(config)
-        if not isinstance(encoder, SentenceEncoder):
-            found = f"{encoder.label} gives no sentence vectors"
+        model = encoder_of(config)
+        if not isinstance(model, SentenceEncoder):
+            found = f"{model.label} gives no sentence vectors"
             raise UserError(found, mend="choose another encoder")
+        encoder = model
         facts += encoder.facts
     sides = {}
     for path, content in contents.items():
