@@ -18,6 +18,7 @@ import pytest
 
 from sbert_repro.errors import UserError
 from sbert_repro.storage import (
+    check_writable,
     filling,
     folder_sha256,
     lock,
@@ -279,3 +280,13 @@ def test_a_child_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path
         with lock(tmp_path / "lock", "it"):
             assert time.monotonic() - began < 5
             os.kill(child, signal.SIGKILL)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="a folder, expected a file"):
+        check_writable(tmp_path)
+    with pytest.raises(UserError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "e.json")
+    check_writable(tmp_path / "new" / "e.json")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -75,7 +75,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(evaluate, tmp_path):
     mistakes = {
         "not a model folder": evaluate("task=stsb", "output=e.json", path=empty),
         "sts13/test.parquet": evaluate("task=sts", "data.allow_partial=true", "output=e.json"),
-        "cannot write": evaluate("task=stsb", "output=file/e.json"),
+        "cannot be written": evaluate("task=stsb", "output=file/e.json"),
     }
     for says, (status, out, err) in mistakes.items():
         assert status == 2 and out == "", says

@@ -368,9 +368,8 @@ class BatchedTrainer:
         correct = np.full(strengths.shape, -1)
         failures = np.zeros(strengths.shape, np.int64)
         # Fold and strength of each problem that still runs.
-        rows: Ints
-        columns: Ints
-        rows, columns = np.indices(strengths.shape)
+        places: Ints = np.indices(strengths.shape)
+        rows, columns = places[0], places[1]
         for _ in range(0, options.max_epoch + 1, options.epoch_size):
             folds = [group[number] for number in rows[:, 0]]
             for _ in range(options.epoch_size):
