@@ -267,6 +267,6 @@ def test_mistakes_are_one_line(typed, tmp_path, capsys):
         "5 vectors and 10 pairs": ("corpus=corpus.txt", "k=11"),
         "cannot be written": (*both, "k=1", "output=corpus.txt/f.parquet"),
         "found with index=exact only": ("corpus=corpus.txt", "index=faiss", "k=1"),
-        "corpus is not set": ("queries=queries.txt",),
+        "corpus: is not set": ("queries=queries.txt",),
     }.items():
         assert says in refused(typed, capsys, *words), says

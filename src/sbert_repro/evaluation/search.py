@@ -641,7 +641,11 @@ def run(config: DictConfig) -> Result:
     """
     index = build(config.index, progress=config.progress)
     if config.queries is None and not isinstance(index, ExactIndex):
-        raise UserError("queries is not set: pairs of a corpus are found with index=exact only")
+        raise UserError(
+            "is not set, and pairs of a corpus are found with index=exact only",
+            where="queries",
+            mend="give queries=…",
+        )
     paths = [config.corpus] + ([] if config.queries is None else [config.queries])
     contents = {path: _read(Path(path)) for path in paths}
     facts: list[Fact] = []
