@@ -169,7 +169,6 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "demo_model": lambda f: "random 2-layer BERT of the demo",
     "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
     "engine": lambda f: f"engine {f['engine']}",
-    "word_vectors": lambda f: f"over the word vectors {f['file']}",
     "speed_only": lambda f: (
         f"SPEED ONLY: no number here is a score. Measured on {f['machine']}, not on the paper's "
         f"hardware. What was timed: {'; '.join(dict.fromkeys(f['timed']))}"

@@ -81,7 +81,10 @@ class EncodeBenchmark:
             rows.append({**row, **self._measured(row, folder, texts[kind], goals, encoders)})
             if "onnx" in encoders:
                 facts = [*facts, *encoders["onnx"].facts]
+            # A fallback to the reference engine must be seen beside its speed.
+            engines = {label: e.engine for label, e in encoders.items() if label.startswith("ours")}
             notes += [*sentences(facts), *refused]
+            notes += [f"{row['model']}, {label}: engine {e}" for label, e in engines.items()]
         notes = [*dict.fromkeys(notes), f"median of {self.repeats} in turns; {conditions()}"]
         return Figures("Encoding: ours beside sentence-transformers", rows, notes)
 

@@ -166,16 +166,7 @@ def ready(words: Sequence[str], config: DictConfig, texts: Sequence[str]) -> Tim
             chosen.encoder.revision = None
     if "batch_size" in chosen.encoder:
         chosen.encoder.batch_size = config.batch_size
-    try:
-        encoder = encoder_of(chosen)
-    except UserError:
-        other = config.profile.stand_ins.get(_WORDS[0])
-        if other is None or "encoder=bilstm" not in words:
-            raise
-        # Its word vectors are not here: it reads those of the profile.
-        chosen.encoder.path = compose([f"encoder={other}"], "evaluate").encoder.path
-        encoder = encoder_of(chosen)
-        facts.append(fact("word_vectors", file=Path(chosen.encoder.path).name))
+    encoder = encoder_of(chosen)
     if not isinstance(encoder, SentenceEncoder):
         raise UserError(f"{encoder.label} has no sentence vectors, so nothing can be timed")
     if engine := getattr(encoder, "engine", None):
