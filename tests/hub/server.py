@@ -93,7 +93,9 @@ class Hub:
         for path in sorted(start.rglob("*") if recursive else start.glob("*")):
             if path.is_dir():
                 name = path.relative_to(folder).as_posix()
-                entries.append({"type": "directory", "oid": sha1_of(name.encode()), "size": 0, "path": name})
+                entries.append(
+                    {"type": "directory", "oid": sha1_of(name.encode()), "size": 0, "path": name}
+                )
             else:
                 entries.append(self.entry(folder, path))
         return entries
