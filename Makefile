@@ -67,7 +67,7 @@ lint: setup  ## style, types, docstrings, spelling
 lock: setup  ## resolve requirements.in into requirements.lock again
 	@$(RUN) scripts/lock.py
 
-data: setup  ## download the data sets into the data root
+data: setup  ## get what the tables need: data sets, word vectors, models; ARGS="sets=[NAME,…]" for others
 	@$(RUN) scripts/download.py $(ARGS)
 
 verify-data: setup  ## compare the rows of each data set with those expected

@@ -19,11 +19,12 @@ _HEAD = f"""\
 
 Made by `python scripts/data_cards.py` from the records in `src/sbert_repro/data/sets`; do not edit.
 
-A data set lies in `<data root>/<name>/<split>.parquet`. `make data` downloads what can be
-downloaded, and `make verify-data` compares the rows it finds with the numbers below. A set with
-another number of rows is refused unless `data.allow_partial=true`. A revision is a commit on the
-Hub, so it fixes the content; `make data` records the sha256 of each file it writes in
-`{SOURCE_FILE}` beside it, and every result names the sha256 of the rows it rests on.
+A data set lies in `<data root>/<name>/<split>.parquet`. `make data` downloads those of the paper's
+tables and says what has to be fetched by hand; `make data ARGS="sets=[NAME,NAME]"` gets others.
+`make verify-data` compares the rows it finds with the numbers below. A set with another number of
+rows is refused unless `data.allow_partial=true`. A revision is a commit on the Hub, so it fixes the
+content; `make data` records the sha256 of each file it writes in `{SOURCE_FILE}` beside it, and
+every result names the sha256 of the rows it rests on.
 """
 _FORMATS = {
     "hub_table": "a table on the Hugging Face Hub",
@@ -58,7 +59,7 @@ def _card(record: DataSet) -> str:
         **_target(record),
         "licence": record.licence,
         "cite": record.citation,
-        "note": record.note,
+        "note": record.note if record.in_tables else f"{record.note} `make data` gets it by name.",
     }
     lines = [f"- {name}: {text}" for name, text in entries.items()]
     return "\n".join([f"## {record.name}", "", about, "", *lines, *_sources(record), ""])
@@ -120,11 +121,11 @@ def _parts(sources: Sequence[Source]) -> str:
 def _vectors() -> str:
     lines = [f"## {FOLDER}", "", "Word vectors for the rows that average them, as published."]
     for one in PUBLISHED:
-        got = "`make data` gets it" if one.in_tables else "in no table, so `make data` leaves it"
+        second = f", or `{one.hub}` on the Hub" if one.hub else ""
         lines += [
             "",
             f"- `{one.name}`: {one.note}",
-            f"  - source: {one.url} ({got})",
+            f"  - source: {one.url}{second}",
             f"  - licence: {one.licence}",
             f"  - cite: {one.citation}",
         ]

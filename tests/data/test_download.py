@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sbert_repro.data.download import (
+    BY_HAND,
     State,
     download,
     fetch,
@@ -34,6 +35,7 @@ from sbert_repro.data.download import (
     is_passing,
     line_rows,
     member,
+    mirrored,
     retried,
     states,
     sts_rows,
@@ -175,6 +177,23 @@ def test_another_number_of_rows_writes_nothing(small_nli: DataSet, tmp_path: Pat
     assert not (tmp_path / "nli").exists()
 
 
+def test_another_number_of_rows_is_kept_if_the_user_says_so(
+    small_nli: DataSet, hub: Hub, tmp_path: Path
+) -> None:
+    record = replace(small_nli, splits={"train": 6})
+    (line,) = download(record, tmp_path, allow_partial=True)
+    assert line.endswith("train.parquet: 5 of 6 pairs, a part of the set")
+    written = json.loads((tmp_path / "nli" / "SOURCE.json").read_text(encoding="utf-8"))
+    train = written["splits"]["train"]
+    assert (train["rows"], train["rows_expected"]) == (5, 6)
+    asked = len(hub.asked)
+    (line,) = download(record, tmp_path, allow_partial=True)
+    assert line.endswith("5 of 6 pairs, a part of the set, already there")
+    assert len(hub.asked) == asked
+    with pytest.raises(UserError, match="gives 5 of 6 pairs"):  # a part is not the set
+        list(download(record, tmp_path))
+
+
 def test_no_hub_is_one_line(small_nli: DataSet, hub: Hub, tmp_path: Path) -> None:
     hub.rows.clear()
     with pytest.raises(UserError, match=r"cannot get stanfordnlp/snli.*`make data`") as refused:
@@ -201,6 +220,11 @@ def test_a_source_without_a_commit_gets_the_newest_and_says_which(
 # --- Data sets from archives and files ------------------------------------------------------------
 
 
+def put_on_the_hub(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = (file.as_uri(), hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setattr("sbert_repro.data.download.on_the_hub", lambda *_: there)
+
+
 def test_sts_from_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = replace(dataset("sts16"), splits={"test": 5})
     subsets = record.sources[0].subsets
@@ -209,7 +233,7 @@ def test_sts_from_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         members[f"STS/STS16-en-test/STS.input.{subset}.txt"] = f"{subset} one\ttwo\n".encode()
         members[f"STS/STS16-en-test/STS.gs.{subset}.txt"] = b"3.5\n"
     bundle = archive(tmp_path / "senteval.tar", members)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *_, **__: bundle.as_uri())
+    put_on_the_hub(bundle, monkeypatch)
     root = tmp_path / "root"
     list(download(record, root))
     examples = read(record, root, "test")
@@ -279,7 +303,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_task_of_senteval_comes_out_of_the_bundle_in_its_order(
     name: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *_, **__: bundle.as_uri())
+    put_on_the_hub(bundle, monkeypatch)
     sizes = {split: len(labels) for split, (_, labels) in EXPECTED[name].items()}
     record = replace(dataset(name), splits=sizes)
     list(download(record, tmp_path))
@@ -313,12 +337,15 @@ def put_afs(root: Path, **changed: bytes) -> Path:
 
 
 def test_what_is_missing_says_from_where_to_where(tmp_path: Path) -> None:
-    (said,) = download(dataset("afs"), tmp_path)
-    assert "ArgPairs_DP.csv, ArgPairs_GC.csv, ArgPairs_GM.csv from https://nlds.soe" in said
-    assert f"to {tmp_path / 'afs'}, then run `make data` again" in said
+    with pytest.raises(UserError) as asked:
+        list(download(dataset("afs"), tmp_path))
+    assert asked.value.code == BY_HAND
+    files = "ArgPairs_DP.csv, ArgPairs_GC.csv, ArgPairs_GM.csv"
+    assert f"put {files} from https://nlds.soe" in asked.value.mend
+    assert f"into {tmp_path / 'afs'}, as published, then run `make data`" in asked.value.mend
     (put_afs(tmp_path) / "ArgPairs_GC.csv").unlink()
-    (said,) = download(dataset("afs"), tmp_path)
-    assert "by hand: ArgPairs_GC.csv from" in said
+    with pytest.raises(UserError, match=r"by hand: put ArgPairs_GC.csv from"):
+        list(download(dataset("afs"), tmp_path))
 
 
 def test_the_published_files_become_afs(tmp_path: Path) -> None:
@@ -348,7 +375,8 @@ WHOLE = "\n".join(published("GC"))
         (f"{HEADER}\n4,1,2,3,4,5,6,7,8,one", ", line 2: 10 columns, expected 11"),
         (f"{HEADER}\n{afs_line('much', 'a', 'b')}", ": a score is not a number"),
         (f"{HEADER}\n{afs_line('5.5', 'a', 'b')}", "score is 5.5, expected 0 to 5"),
-        (f'{HEADER}\n4,1,2,3,4,5,6,7,8,"one","two', ": not a CSV"),
+        (f'{HEADER}\n4,1,2,3,4,5,6,7,8,"o"n,e","two"', ", line 2: 12 columns, expected 11"),
+        (f'{HEADER}\n4,1,2,3,4,5,6,7,8,"{"x" * 200_000}', ": not a CSV (field larger than"),
         ("", ": 0 columns, expected 11"),
     ],
 )
@@ -358,6 +386,14 @@ def test_a_damaged_csv_is_one_line(tmp_path: Path, content: str | bytes, said: s
         list(download(dataset("afs"), tmp_path))
     assert not (tmp_path / "afs" / "all.parquet").exists()
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_stray_quotes_of_afs_are_read_as_other_programs_read_them(tmp_path: Path) -> None:
+    line = afs_line("4", 'a "sic" of theirs', "b")
+    put_afs(tmp_path, GC=f"{WHOLE}\n{line}".encode("iso-8859-1"))
+    list(download(dataset("afs"), tmp_path))
+    topic = read(dataset("afs"), tmp_path, "test_topic_gc")
+    assert len(topic) == 14 and 'a sic" of theirs"' in topic.texts["sentence1"]
 
 
 def test_utf8_is_read_as_what_it_is_and_said(
@@ -539,7 +575,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were slept, in no time."""
     found: list[float] = []
     monkeypatch.setattr(time, "sleep", found.append)
-    monkeypatch.setattr("sbert_repro.data.download._found_away", [])
+    monkeypatch.setattr("sbert_repro.data.download._found_away", {})
     return found
 
 
@@ -560,14 +596,29 @@ def test_a_network_that_comes_back_is_waited_for_longer_each_time(slept, caplog)
     with caplog.at_level(logging.WARNING):
         action = failing(ConnectionResetError("reset"), TimeoutError("late"))
         assert retried(action, "the model") == "there"
-    assert slept == [1.0, 4.0]
+    assert slept == [1.0, 2.0]
     assert caplog.messages == [
         "the model: ConnectionResetError: reset; again in 1 s",
-        "the model: TimeoutError: late; again in 4 s",
+        "the model: TimeoutError: late; again in 2 s",
     ]
 
 
-def test_a_network_found_away_is_not_waited_for_again_within_five_minutes(slept, monkeypatch):
+def test_a_host_that_answers_has_one_more_attempt_and_is_not_taken_for_away(slept):
+    url = "https://x/y"
+    assert retried(failing(http(503), http(503), http(503)), url) == "there"
+    assert slept == [1.0, 2.0, 4.0]
+    for _ in range(2):
+        slept.clear()
+        with pytest.raises(HTTPError):
+            retried(failing(*[http(503)] * 9), url)
+        assert slept == [1.0, 2.0, 4.0]
+    slept.clear()
+    busy = http(429)
+    busy.headers["Retry-After"] = "30"
+    assert retried(failing(busy), url) == "there" and slept == [30.0]
+
+
+def test_a_host_found_away_is_not_waited_for_again_within_five_minutes(slept, monkeypatch):
     now = time.monotonic()
     action = failing(*[ConnectionError("away")] * 99)
     waited = []
@@ -577,7 +628,10 @@ def test_a_network_found_away_is_not_waited_for_again_within_five_minutes(slept,
             retried(action, "x")
         waited.append(list(slept))
         slept.clear()
-    assert waited == [[1.0, 4.0], [], [], [1.0, 4.0], []]
+    assert waited == [[1.0, 2.0], [], [], [1.0, 2.0], []]
+    with pytest.raises(ConnectionError):
+        retried(action, "https://another.host/x")
+    assert slept == [1.0, 2.0]
 
 
 def test_what_another_attempt_would_not_mend_is_raised_at_once(slept):
@@ -645,6 +699,27 @@ def test_a_file_that_was_changed_at_its_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has sha256 .*, expected aaaa"):
         fetch(there.as_uri(), tmp_path / "here", "aaaa")
     assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "mirror", "hub", "asked"),
+    [
+        ("https://a.org/b/c.zip", "", "", "https://a.org/b/c.zip"),
+        ("https://a.org/b/c.zip", "http://m:1/x/", "", "http://m:1/x/a.org/b/c.zip"),
+        ("https://huggingface.co/a/b", "http://m:1", "", "https://huggingface.co/a/b"),
+        (
+            "https://hub.at.work/a/b",
+            "http://m:1",
+            "https://hub.at.work/",
+            "https://hub.at.work/a/b",
+        ),
+        ("file:///a/b", "http://m:1", "", "file:///a/b"),
+    ],
+)
+def test_a_mirror_stands_for_every_site_but_the_hub(url, mirror, hub, asked, monkeypatch):
+    monkeypatch.setenv("SBERT_MIRROR", mirror)
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    assert mirrored(url) == asked
 
 
 def test_a_download_is_tried_again_and_whole(tmp_path, monkeypatch, slept):
@@ -755,8 +830,8 @@ def test_verify_data_fails_on_a_broken_file(root: Path, monkeypatch, capsys) -> 
     ("script", "words", "said"),
     [
         ("download.py", ["sts17"], "error: there is no data set 'sts17'"),
-        ("download.py", ["rot=x"], "error: rot=x: expected names of data sets and root=FOLDER"),
-        ("download.py", ["stsb"], "error: cannot get mteb/stsbenchmark-sts"),
+        ("download.py", ["rot=x"], "error: rot=x: expected sets=[NAME,…], root=FOLDER, "),
+        ("download.py", ["allow_partial=yes"], "error: allow_partial=yes: expected sets=[NAME"),
         ("verify_data.py", ["paths.data=nowhere"], "error: nowhere: there is no data root"),
         ("verify_data.py", ["root=x"], "error: root=x: expected nothing but paths.data=FOLDER"),
     ],

@@ -32,7 +32,7 @@ SUBSETS = {
 }
 MAY_BE_EMPTY = {
     *("target_column", "score_range", "labels", "dropped_labels", "subset_column", "topics"),
-    *("round_number", "source_column", "corpora"),
+    *("round_number", "source_column", "corpora", "in_tables"),
 }
 
 

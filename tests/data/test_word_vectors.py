@@ -160,33 +160,60 @@ def test_a_missing_file_is_named_without_a_folder_and_says_where_to_get_it(tmp_p
 
 @pytest.fixture
 def servers(tmp_path, monkeypatch):
-    """The published archives, as files on this machine."""
+    """Name → a published file whose archive lies on this machine."""
     folder = tmp_path / "servers"
     folder.mkdir()
     zipped(folder / "glove.6B.zip", glove__6B__300d__txt=GLOVE)
     zipped(folder / "crawl-300d-2M.vec.zip", **{"crawl-300d-2M__vec": f"2 3\n{GLOVE}"})
-    published = [replace(p, url=(folder / p.archive).as_uri()) for p in PUBLISHED]
-    monkeypatch.setattr(word_vectors, "PUBLISHED", tuple(published))
-    return folder
+    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0,))
+    return {p.name: replace(p, url=(folder / p.archive).as_uri(), width=3) for p in PUBLISHED}
 
 
-def test_make_data_gets_those_of_the_tables_packed_as_they_are(servers, tmp_path):
-    root = tmp_path / "data"
-    lines = list(download(root))
-    assert [line.rpartition("/")[2] for line in lines] == [
-        "glove.6B.zip: glove.6B.300d.txt",
-        "crawl-300d-2M.vec.zip: crawl-300d-2M.vec",
-    ]
+def test_make_data_gets_them_packed_as_they_are(servers, tmp_path):
+    root, wanted = tmp_path / "data", servers["crawl-300d-2M.vec"]
+    line = download(wanted, root)
+    assert line.endswith("/crawl-300d-2M.vec.zip: crawl-300d-2M.vec")
     found = load(find("crawl-300d-2M.vec", [root / "word_vectors"]), tmp_path / "cache")
     assert list(found.index) == ["the", "cat"]
-    assert all(line.endswith(", already there") for line in download(root))
+    assert download(wanted, root).endswith(", already there")
 
 
-def test_an_archive_without_the_file_is_not_kept(servers, tmp_path):
-    zipped(servers / "glove.6B.zip", other__txt=GLOVE)
-    with pytest.raises(UserError, match=r"glove\.6B\.zip: holds other\.txt"):
-        list(download(tmp_path / "data"))
+def damage(archive: Path) -> None:
+    content = bytearray(archive.read_bytes())
+    place = content.index(b"glove.6B.300d.txt") + 25  # within the packed text
+    content[place : place + 3] = b"\0\0\0"
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "width", "said"),
+    [
+        (lambda archive: zipped(archive, other__txt=GLOVE), 3, r"holds other\.txt"),
+        (damage, 3, "the file is damaged"),
+        (lambda archive: None, 300, "has 3 numbers a word, expected 300"),
+    ],
+)
+def test_an_archive_without_the_file_is_not_kept(servers, tmp_path, spoil, width, said):
+    spoil(tmp_path / "servers" / "glove.6B.zip")
+    with pytest.raises(UserError, match=said):
+        download(replace(servers["glove.6B.300d.txt"], width=width), tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.zip"))
+
+
+def test_glove_comes_from_the_hub_where_its_own_site_is_away(servers, tmp_path, monkeypatch):
+    there = tmp_path / "servers" / "glove.6B.zip"
+    asked = []
+
+    def on_the_hub(*words):
+        asked.append(words)
+        return there.as_uri(), None
+
+    monkeypatch.setattr(word_vectors, "on_the_hub", on_the_hub)
+    away = replace(servers["glove.6B.300d.txt"], url="file:///nowhere/glove.6B.zip")
+    assert download(away, tmp_path / "data").endswith("glove.6B.zip: glove.6B.300d.txt")
+    assert asked == [("stanfordnlp/glove", "glove.6B.zip", None, "model")]
+    with pytest.raises(UserError, match="cannot get file:///nowhere"):
+        download(replace(away, hub=""), tmp_path / "other")
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):

@@ -10,10 +10,13 @@ tensors, and a SavedModel.
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import pickle
+import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +25,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from sbert_repro.data.schema import KOR_NLU
 
 SNLI_LABELS = ("entailment", "neutral", "contradiction")
 STS_PARTS = {
@@ -74,7 +79,11 @@ def write(hub: Path, demo: Path, *, pairs: int = 600) -> None:
     _wikipedia(hub / "datasets" / "sentence-transformers" / "wikipedia-sections", found)
     _senteval(hub / "datasets" / "princeton-nlp" / "datasets-for-simcse", found)
     _word_vectors(hub / "sites", demo)
+    _korean(hub / "sites" / "raw.githubusercontent.com", found)
     _infersent(hub / "sites" / "dl.fbaipublicfiles.com" / "infersent" / "infersent1.pkl")
+    if importlib.util.find_spec("tensorflow"):
+        address = "tfhub.dev/google/universal-sentence-encoder-large/3"
+        _universal_sentence_encoder(hub / "sites" / address)
 
 
 def _card(folder: Path, config: str | None, files: dict[str, str], label: bool) -> None:
@@ -235,7 +244,7 @@ def write_afs(folder: Path, demo: Path) -> None:
         lines = [head]
         for row in rows[number::3]:
             cells = [f"{5 * row['score']:.4f}", short, topic, *("x" for _ in range(6))]
-            texts = (f"he said caf\xe9, {row['sentence1']}", row["sentence2"])
+            texts = (f"he said d\xe9j\xe0 vu, {row['sentence1']}", row["sentence2"])
             cells += ['"' + text.replace('"', '""') + '"' for text in texts]
             lines.append(",".join(cells))
         lines[3] = lines[3].removesuffix('"') + ' "sic" here"'  # a stray quote, as theirs have
@@ -274,6 +283,64 @@ def _word_vectors(sites: Path, demo: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(name, _lines(lines))
+    copies = sites.parent / "models" / "stanfordnlp" / "glove"
+    copies.mkdir(parents=True)
+    for file in (sites / "nlp.stanford.edu" / "data").iterdir():
+        shutil.copy(file, copies)
+
+
+def _korean(site: Path, found: Demo) -> None:
+    """KorNLI's and KorSTS's columns around the demo's English."""
+    folder = site / "kakaobrain" / "kor-nlu-datasets" / KOR_NLU
+    for name in ("KorNLI", "KorSTS"):
+        (folder / name).mkdir(parents=True)
+    for split in ("dev", "test"):
+        lines = [
+            f"{row['premise']}\t{row['hypothesis']}\t{row['label']}"
+            for row in found.rows("nli", split)[:50]
+        ]
+        head = "sentence1\tsentence2\tgold_label"
+        (folder / "KorNLI" / f"xnli.{split}.ko.tsv").write_bytes(_lines([head, *lines]))
+    for split in ("train", "dev", "test"):
+        lines = [
+            f"main\tx\t2012\t{n:04}\t{row['score']}\t{row['sentence1']}\t{row['sentence2']}"
+            for n, row in enumerate(found.rows("stsb", split)[:50])
+        ]
+        head = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2"
+        (folder / "KorSTS" / f"sts-{split}.tsv").write_bytes(_lines([head, *lines]))
+
+
+def _universal_sentence_encoder(path: Path, width: int = 512) -> None:
+    """A module for TensorFlow 1, packed: mean of a random row for each word."""
+    import tensorflow
+
+    old = tensorflow.compat.v1
+    rows = np.random.default_rng(5).standard_normal((500, width)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        builder = old.saved_model.builder.SavedModelBuilder(str(folder))
+        with tensorflow.Graph().as_default(), old.Session() as session:
+            texts = old.placeholder("string", [None], name="text")
+            words = tensorflow.strings.split(texts)
+            chosen = tensorflow.strings.to_hash_bucket_fast(words.values, len(rows))
+            stored = old.get_variable("weights", initializer=rows)
+            sums = tensorflow.math.unsorted_segment_sum(
+                tensorflow.gather(stored, chosen), words.value_rowids(), words.nrows()
+            )
+            lengths = tensorflow.cast(tensorflow.maximum(words.row_lengths(), 1), "float32")
+            session.run(old.global_variables_initializer())
+            signature = old.saved_model.predict_signature_def(
+                {"text": texts}, {"default": sums / lengths[:, None]}
+            )
+            builder.add_meta_graph_and_variables(
+                session, [], signature_def_map={"default": signature}
+            )
+        builder.save()
+        (folder / "assets").mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz") as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.add(file, file.relative_to(folder), recursive=False)
 
 
 def _infersent(path: Path, hidden: int = 16) -> None:

@@ -4,7 +4,7 @@
 same value the project's downloads from everywhere else: ``<mirror>/<host>/<path>``. Files lie in a
 folder: ``datasets/<owner>/<name>/…``, ``models/<owner>/<name>/…`` and ``sites/<host>/<path>``.
 
-Faults on demand, by file name: `Faults` makes the next answers slow, refused (429, 503), cut in the
+Faults on demand, file by file: `Faults` makes the next answers slow, refused (429, 503), cut in the
 middle, or of other bytes.
 """
 
@@ -31,7 +31,7 @@ class Faults:
     """What goes wrong with the next answers for a file, in this order, one a request.
 
     Attributes:
-        planned: Name of a file → words: ``429``, ``503``, ``cut``, ``slow`` or ``other``.
+        planned: End of a file's path → words: ``429``, ``503``, ``cut``, ``slow`` or ``other``.
         asked: Every request, as ``METHOD path``.
     """
 
@@ -42,14 +42,28 @@ class Faults:
         """Let something go wrong.
 
         Args:
-            name: Last part of the file's path.
+            name: What the file's path ends with.
             *faults: One a request; afterwards all is well.
         """
         self.planned[name] += faults
 
-    def next(self, name: str) -> str:
+    def next(self, path: str) -> str:
         """Take the fault of this request, "" for none."""
-        return self.planned[name].pop(0) if self.planned.get(name) else ""
+        for name, left in self.planned.items():
+            if left and path.endswith(name):
+                return left.pop(0)
+        return ""
+
+
+LARGE = (".safetensors", ".parquet", ".gz", ".tar", ".zip")
+"""Files that the Hub keeps as large ones, under their sha256."""
+
+
+def etag_of(path: Path, content: bytes) -> str:
+    """Return the name under which the Hub's own cache keeps a file."""
+    if path.suffix in LARGE:
+        return hashlib.sha256(content).hexdigest()
+    return sha1_of(content)
 
 
 def sha1_of(content: bytes) -> str:
@@ -79,12 +93,16 @@ class Hub:
     def entry(self, folder: Path, path: Path) -> dict[str, Any]:
         """Describe a file as the Hub's tree does."""
         content = path.read_bytes()
-        return {
+        found: dict[str, Any] = {
             "type": "file",
             "oid": sha1_of(content),
             "size": len(content),
             "path": path.relative_to(folder).as_posix(),
         }
+        if path.suffix in LARGE:
+            digest = etag_of(path, content)
+            found["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 134}
+        return found
 
     def tree(self, folder: Path, below: str, recursive: bool) -> list[dict[str, Any]]:
         """List a folder of a repository as the Hub does."""
@@ -199,12 +217,12 @@ class Handler(BaseHTTPRequestHandler):
         if path is None or not path.is_file():
             return self._headers(404, 0, {"X-Error-Code": "EntryNotFound"})
         content = path.read_bytes()
-        fault = self.hub.faults.next(path.name) if self.command == "GET" else ""
+        fault = self.hub.faults.next(path.as_posix()) if self.command == "GET" else ""
         if fault in ("429", "503"):
             return self._headers(int(fault), 0, {"Retry-After": "0"})
         if fault == "other":
             content = bytes(255 - byte for byte in content)
-        etag = {"ETag": f'"{sha1_of(path.read_bytes())}"', "Accept-Ranges": "bytes", **headers}
+        etag = {"ETag": f'"{etag_of(path, path.read_bytes())}"', "Accept-Ranges": "bytes"} | headers
         start = _range_start(self.headers.get("Range"))
         size = len(content)
         if start:

@@ -2,8 +2,11 @@
 
 Every split is checked row by row before it is put in place. Beside the files of a data set lies
 ``SOURCE.json``: where each split came from (with the commit that was taken), under which licence,
-how many rows it has and the sha256 of our file. A split that is there and is what ``SOURCE.json``
-says is not downloaded again.
+how many rows it has, of how many, and the sha256 of our file. A split that is there and is what
+``SOURCE.json`` says is not downloaded again.
+
+``HF_ENDPOINT`` names another address of the Hub. ``SBERT_MIRROR=http://…`` does the same for every
+other site: ``https://HOST/PATH`` is then asked for as ``<mirror>/HOST/PATH``.
 """
 
 from __future__ import annotations
@@ -12,15 +15,19 @@ import csv
 import io
 import json
 import logging
+import os
 import re
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NoReturn, TypeVar
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -36,7 +43,12 @@ from sbert_repro.errors import UserError
 from sbert_repro.storage import replacing, sha256_of, write_file
 
 SOURCE_FILE = "SOURCE.json"
+MIRROR = "SBERT_MIRROR"
+BY_HAND = "by_hand"
+"""The code of the error that says: nobody but the user can fetch this."""
+_HUB = "https://huggingface.co"
 _DOWNLOADS = ".downloads"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds
 # Text is stored with 64-bit offsets: NLI's texts together come near what 32 bits can count.
@@ -48,43 +60,47 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def download(record: DataSet, root: Path) -> Iterator[str]:
+def download(record: DataSet, root: Path, *, allow_partial: bool = False) -> Iterator[str]:
     """Bring every split of a data set into the data root.
 
     Args:
         record: The data set.
         root: The data root; archives are kept in ``<root>/.downloads`` for the next data set.
+        allow_partial: Keep a split with another number of rows than the record's.
 
     Yields:
         str: One line per split: what was done.
 
     Raises:
         UserError: If the network fails, or what came is not what the record says; nothing of that
-            split is then written.
+            split is then written. Code ``by_hand`` where files have to be fetched by the user.
     """
     for split, expected in record.splits.items():
         path = split_path(record, root, split)
-        if is_complete(record, root, split):
-            there = written_down(path).get(split, {}).get("rows", expected)
-            yield f"{path}: {there:,} {record.unit}, already there"
+        if is_complete(record, root, split, allow_partial=allow_partial):
+            written = written_down(path).get(split)  # nothing for a file from elsewhere
+            counted = f"{_counted(record, split, written['rows'])}, " if written else ""
+            yield f"{path}: {counted}already there"
             continue
         sources = [source for source in record.sources if source.split == split]
         by_hand = [source for source in sources if source.format == "by_hand"]
         if absent := [s.part for s in by_hand if not path.with_name(s.part).is_file()]:
-            yield (
-                f"{record.title} has to be downloaded by hand: {', '.join(absent)} from "
-                f"{by_hand[0].place} to {path.parent}, then run `make data` again"
+            raise UserError(
+                f"{record.title} has to be fetched by hand",
+                mend=f"put {', '.join(absent)} from {by_hand[0].place} into {path.parent}, as "
+                "published, then run `make data` again",
+                code=BY_HAND,
             )
-            continue
         sources = [_pinned(source) for source in sources]
         table = _mixed([_rows(source, path.parent, root / _DOWNLOADS) for source in sources])
         place = sources[0].place
         rows = check(record, table, f"{record.name} {split} from {place}")
-        if len(rows) != expected and not record.round_number:
+        if len(rows) != expected and not (record.round_number or allow_partial):
             raise UserError(
                 f"{place} gives {len(rows):,} of {expected:,} {record.unit}; it was changed at its "
                 f"source, nothing was written",
                 where=f"{record.name} {split}",
+                mend="use allow_partial=true to keep it all the same",
             )
         kept = ""
         if path.is_file():  # not the complete set, but it may be someone's own choice of rows
@@ -93,22 +109,40 @@ def download(record: DataSet, root: Path) -> Iterator[str]:
         with replacing(path) as temporary:
             pq.write_table(table, temporary)
         _write_down(record, path, sources, len(rows), rows.dropped)
-        yield f"{path}: {len(rows):,} {record.unit}{kept}"
+        yield f"{path}: {_counted(record, split, len(rows))}{kept}"
 
 
-def is_complete(record: DataSet, root: Path, split: str) -> bool:
+def _counted(record: DataSet, split: str, rows: int) -> str:
+    """Say how many rows there are, and of how many where these are not all."""
+    expected = record.splits[split]
+    if rows == expected or record.round_number:
+        return f"{rows:,} {record.unit}"
+    return f"{rows:,} of {expected:,} {record.unit}, a part of the set"
+
+
+def is_complete(record: DataSet, root: Path, split: str, *, allow_partial: bool = False) -> bool:
     """Tell whether a split is there, complete, and unchanged since it was downloaded.
 
     A file that cannot be read is not; it is then replaced.
+
+    Args:
+        record: The data set.
+        root: The data root.
+        split: The split.
+        allow_partial: Be content with another number of rows than the record's.
+
+    Returns:
+        bool: Whether it need not be downloaded.
     """
     path = split_path(record, root, split)
     if not path.is_file():
         return False
     written = written_down(path).get(split)
     if written is not None:
-        return bool(written["sha256"] == sha256_of(path))
+        enough = record.round_number or allow_partial or written["rows"] == record.splits[split]
+        return bool(enough and written["sha256"] == sha256_of(path))
     try:
-        read(record, root, split)
+        read(record, root, split, allow_partial=allow_partial)
     except UserError:
         return False
     return True
@@ -137,6 +171,7 @@ def _write_down(
     splits = written_down(path)
     splits[path.stem] = {
         "rows": rows,
+        "rows_expected": record.splits[path.stem],
         "without_gold_label": dropped,
         "sha256": sha256_of(path),
         "sources": [
@@ -216,10 +251,10 @@ def _state(record: DataSet, root: Path, split: str) -> State:
 
 # --- From the network -----------------------------------------------------------------------------
 
-_PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third attempt."""
+_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before the next attempts; the last one is for a host that answers, if only "busy"."""
 _AWAY = 300.0
-"""Seconds for which a network that was found away is not waited for again."""
+"""Seconds for which a host that was found away is not waited for again."""
 _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 # By name: three HTTP libraries may be behind a client, and none of them is imported here.
 _PASSING = {
@@ -235,18 +270,19 @@ _PASSING = {
     "URLError",
     "gaierror",
 }
-_found_away: list[float] = []
+_found_away: dict[str, float] = {}
+"""Host → when it was found away; what is not an address is asked of the Hub."""
 
 
 def retried(action: Callable[[], T], what: str) -> T:
-    """Do something over the network in up to three attempts, with growing pauses between them.
+    """Do something over the network in a few attempts, with growing pauses between them.
 
-    A network that was found away is not waited for again within five minutes: a table asks for the
-    same model once for each row and seed.
+    A host that answers has four attempts, any other three; one that was found away is not waited
+    for again within five minutes: a table asks for the same model once for each row and seed.
 
     Args:
         action: What to do.
-        what: What is asked for, for the message.
+        what: What is asked for: an address, or an id on the Hub.
 
     Returns:
         T: What the action returns.
@@ -254,19 +290,38 @@ def retried(action: Callable[[], T], what: str) -> T:
     Raises:
         Exception: What the last attempt raised; at once what another attempt would not mend.
     """
+    host = urlsplit(what).hostname or "the Hub"
+
+    def is_away() -> bool:
+        return time.monotonic() - _found_away.get(host, -_AWAY) < _AWAY
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        planned = _PAUSES[min(state.attempt_number, len(_PAUSES)) - 1]
+        return max(planned, _asked_to_wait(_exception(state)))
 
     def log(state: tenacity.RetryCallState) -> None:
         problem = _exception(state)
         first_line = next(iter(str(problem).splitlines()), "")[:200]
-        pause = state.next_action.sleep if state.next_action else 0.0
-        _log.warning("%s: %s: %s; again in %g s", what, type(problem).__name__, first_line, pause)
+        seconds = state.next_action.sleep if state.next_action else 0.0
+        _log.warning("%s: %s: %s; again in %g s", what, type(problem).__name__, first_line, seconds)
+
+    def give_up(state: tenacity.RetryCallState) -> NoReturn:
+        problem = _exception(state)
+        assert problem is not None
+        if not (is_away() or _answered(problem)):
+            _found_away[host] = time.monotonic()
+        raise problem
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        answered = _answered(_exception(state))
+        return is_away() or state.attempt_number > len(_PAUSES) - (0 if answered else 1)
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_passing),
-        wait=tenacity.wait_chain(*map(tenacity.wait_fixed, _PAUSES)),
-        stop=lambda state: state.attempt_number > len(_PAUSES) or _is_away(),
+        wait=pause,
+        stop=stop,
         before_sleep=log,
-        retry_error_callback=_give_up,
+        retry_error_callback=give_up,
     )
     return attempts(action)
 
@@ -275,25 +330,35 @@ def _exception(state: tenacity.RetryCallState) -> BaseException | None:
     return None if state.outcome is None else state.outcome.exception()
 
 
-def _is_away() -> bool:
-    return bool(_found_away) and time.monotonic() - _found_away[0] < _AWAY
+def _answered(problem: BaseException | None) -> bool:
+    """Tell whether a host is there, whatever it answers."""
+    chain = [] if problem is None else _chain(problem)
+    return any(isinstance(one, _Cut) or _status(one) for one in chain)
 
 
-def _give_up(state: tenacity.RetryCallState) -> NoReturn:
-    if not _is_away():
-        _found_away[:] = [time.monotonic()]
-    problem = _exception(state)
-    assert problem is not None
-    raise problem
+class _Cut(ConnectionError):
+    """An answer that ends too early; urllib takes it for a whole one."""
+
+
+def _asked_to_wait(problem: BaseException | None) -> float:
+    """Return the seconds that a busy server asked for, 0 where it did not."""
+    seconds = problem.headers.get("Retry-After", "") if isinstance(problem, HTTPError) else ""
+    return min(float(seconds), _AWAY) if seconds.isdecimal() else 0.0
+
+
+def _chain(problem: BaseException) -> list[BaseException]:
+    """Return an exception and what it was raised from."""
+    found: list[BaseException] = []
+    below: BaseException | None = problem
+    while below is not None:
+        found.append(below)
+        below = below.__cause__ or below.__context__
+    return found
 
 
 def is_passing(problem: BaseException) -> bool:
     """Tell whether a network error may pass, so that another attempt may succeed."""
-    chain: list[BaseException] = []
-    below: BaseException | None = problem
-    while below is not None:
-        chain.append(below)
-        below = below.__cause__ or below.__context__
+    chain = _chain(problem)
     kinds = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if "OfflineModeIsEnabled" in kinds:
         return False  # the user said so
@@ -320,11 +385,26 @@ def _unreachable(place: str, problem: Exception) -> UserError:
     )
 
 
+def mirrored(url: str) -> str:
+    """Return the address in the mirror that ``SBERT_MIRROR`` names, if it names one.
+
+    Args:
+        url: Any address; the Hub's own stay, since ``HF_ENDPOINT`` moves those.
+
+    Returns:
+        str: ``<mirror>/HOST/PATH`` for ``https://HOST/PATH``.
+    """
+    mirror, hub = os.environ.get(MIRROR), os.environ.get("HF_ENDPOINT") or _HUB
+    if not mirror or not url.startswith("https://") or url.startswith(f"{hub.rstrip('/')}/"):
+        return url
+    return f"{mirror.rstrip('/')}/{url.removeprefix('https://')}"
+
+
 def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
     """Download a file unless it is there already, and compare its sha256.
 
     Args:
-        url: ``http``, ``https`` or ``file``.
+        url: ``http``, ``https`` or ``file``; see `mirrored`.
         target: Where to put it.
         sha256: What it must have; ``None``: not known.
 
@@ -332,38 +412,99 @@ def fetch(url: str, target: Path, sha256: str | None = None) -> Path:
         Path: ``target``.
 
     Raises:
-        UserError: If the network fails or the file is another one.
+        UserError: If the network fails or the file is another one; nothing is then written.
     """
-    if not target.is_file():
-        if not url.startswith(("https://", "http://", "file://")):
-            raise UserError(f"cannot download {url}: expected http(s)://")
-        with replacing(target) as temporary:
-            try:
-                retried(lambda: _stream(url, temporary), url)
-            # What can go wrong is open-ended: name look-up, proxies, certificates, HTTP status.
-            except Exception as problem:
-                raise _unreachable(url, problem) from problem
-    if sha256 is not None and (found := sha256_of(target)) != sha256:
-        target.unlink()
-        raise UserError(
-            f"{url} has sha256 {found}, expected {sha256}: it was changed at its source"
-        )
+    if target.is_file() and (sha256 is None or sha256_of(target) == sha256):
+        return target
+    if not url.startswith(("https://", "http://", "file://")):
+        raise UserError(f"cannot download {url}: expected http(s)://")
+    with replacing(target) as temporary:
+        try:
+            retried(lambda: _stream(mirrored(url), temporary), url)
+        # What can go wrong is open-ended: name look-up, proxies, certificates, HTTP status.
+        except Exception as problem:
+            raise _unreachable(url, problem) from problem
+        if sha256 is not None and (found := sha256_of(temporary)) != sha256:
+            raise UserError(
+                f"{url} has sha256 {found}, expected {sha256}: it was changed at its source"
+            )
     return target
 
 
 def _stream(url: str, target: Path) -> None:
+    """Download to ``target``, going on from what an earlier attempt left there."""
+    there = target.stat().st_size if target.is_file() else 0
+    wanted = {"Range": f"bytes={there}-"} if there else {}
     # The scheme was checked: only http, https and file come this far.
-    request = Request(url, headers={"User-Agent": "sbert_repro"})  # noqa: S310
+    request = Request(url, headers={"User-Agent": "sbert_repro", **wanted})  # noqa: S310
     with (
         urlopen(request, timeout=_TIMEOUT) as answer,  # noqa: S310
-        target.open("wb") as out,
-        Progress(transient=True) as bar,
+        Progress(transient=True, disable=not sys.stdout.isatty()) as bar,
     ):
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
+            there = 0
         size = answer.headers.get("Content-Length")
-        task = bar.add_task(url.rpartition("/")[2], total=int(size) if size else None)
-        while chunk := answer.read(_CHUNK):
-            out.write(chunk)
-            bar.advance(task, len(chunk))
+        total = there + int(size) if size else None
+        task = bar.add_task(url.rpartition("/")[2], total=total, completed=there)
+        with target.open("ab" if there else "wb") as out:
+            while chunk := answer.read(_CHUNK):
+                out.write(chunk)
+                bar.advance(task, len(chunk))
+            found = out.tell()
+    if total is not None and found != total:
+        raise _Cut(f"{found:,} of {total:,} bytes came")
+
+
+def on_the_hub(
+    place: str, file: str, revision: str | None, kind: Literal["dataset", "model"] = "dataset"
+) -> tuple[str, str | None]:
+    """Ask the Hub for the address of a file and for its sha256.
+
+    Args:
+        place: Id of the repository.
+        file: The file in it.
+        revision: The commit.
+        kind: What the repository holds.
+
+    Returns:
+        tuple[str, str | None]: The sha256 is that of a large file; of a small one none is known.
+
+    Raises:
+        UserError: If the Hub does not answer, or has no such file.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(place, file, repo_type=kind, revision=revision)
+    try:
+        etag = retried(lambda: get_hf_file_metadata(url), url).etag or ""
+    # The Hub's client raises its own, its HTTP library's and the system's errors.
+    except Exception as problem:
+        raise _unreachable(url, problem) from problem
+    return url, etag if _SHA256.fullmatch(etag) else None
+
+
+def check_hub_cache(place: str, kind: Literal["dataset", "model"]) -> None:
+    """Compare the large files that came from a repository of the Hub with their sha256.
+
+    The Hub's cache names each by the sha256 that the Hub gave for it, and never looks again.
+
+    Args:
+        place: Id of the repository.
+        kind: What the repository holds.
+
+    Raises:
+        UserError: If one is not what its name says; it is deleted.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    blobs = Path(HF_HUB_CACHE) / f"{kind}s--{place.replace('/', '--')}" / "blobs"
+    for blob in sorted(blobs.glob("*")):
+        if _SHA256.fullmatch(blob.name) and (found := sha256_of(blob)) != blob.name:
+            blob.unlink()
+            raise UserError(
+                f"a file of {place} has sha256 {found}, expected {blob.name}; it was deleted",
+                mend="run `make data` again",
+            )
 
 
 def member(path: Path, name: str) -> bytes:
@@ -414,25 +555,34 @@ def _load_from_hub(source: Source) -> Any:
 
     # Its retries would be six lines before the one that says there is no network.
     hub_logging.set_verbosity_error()
-    try:
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+    def load() -> Any:
         return datasets.load_dataset(
             source.place, source.config, split=source.part, revision=source.revision
         )
+
+    try:
+        loaded = retried(load, source.place)
     # The library raises its own, its HTTP library's and the system's errors.
     except Exception as problem:
+        check_hub_cache(source.place, "dataset")  # a file of other bytes could not be read
         raise _unreachable(source.place, problem) from problem
+    check_hub_cache(source.place, "dataset")
+    return loaded
 
 
 def _fetch_file(source: Source, downloads: Path) -> Path:
-    url = source.place
-    if "://" not in url:
-        from huggingface_hub import hf_hub_url
-
-        file = source.archive or source.part
-        url = hf_hub_url(url, file, repo_type="dataset", revision=source.revision)
+    file = source.archive or source.part
     # A name for each place and commit, so that a new pin is never answered with an old file.
-    name = f"{(source.revision or 'unpinned')[:12]}-{url.rpartition('/')[2]}"
-    return fetch(url, downloads / name, source.sha256)
+    target = downloads / f"{(source.revision or 'unpinned')[:12]}-{file.rpartition('/')[2]}"
+    if "://" in source.place:
+        return fetch(source.place, target, source.sha256)
+    if target.is_file():
+        return target
+    url, promised = on_the_hub(source.place, file, source.revision)
+    return fetch(url, target, source.sha256 or promised)
 
 
 # --- Other people's rows in our columns -----------------------------------------------------------
@@ -588,7 +738,8 @@ def csv_rows(path: Path, source: Source) -> pa.Table:
             columns or a score that is not a number.
     """
     again = f"get the file again from {source.place}"
-    reader = csv.reader(io.StringIO(_csv_text(path, source.encoding), newline=""), strict=True)
+    # Not strict: AFS has quotes inside quoted texts. A line that they break has another width.
+    reader = csv.reader(io.StringIO(_csv_text(path, source.encoding), newline=""))
     cells: dict[str, list[str]] = {name: [] for name in source.columns}
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import wrap_file
 
-from sbert_repro.data.download import fetch
+from sbert_repro.data.download import fetch, on_the_hub
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
@@ -51,7 +51,8 @@ class Published:
         licence: Its terms.
         citation: Whom to cite.
         note: What a reader of a number must know.
-        in_tables: A row of the paper's tables is run with it, so `make data` gets it.
+        hub: A repository on the Hub that has the archive too, asked second; "" for none.
+        width: Numbers of a word.
     """
 
     name: str
@@ -60,7 +61,8 @@ class Published:
     licence: str
     citation: str
     note: str
-    in_tables: bool = True
+    hub: str = ""
+    width: int = 300
 
 
 _GLOVE_LICENCE = "Public Domain Dedication and License 1.0"
@@ -70,6 +72,7 @@ PUBLISHED = (
         name="glove.6B.300d.txt",
         archive="glove.6B.zip",
         url="https://nlp.stanford.edu/data/glove.6B.zip",
+        hub="stanfordnlp/glove",
         note=(
             "The paper does not say which GloVe file it averages; this is the one that the "
             "authors' own averaging model loads. 400,000 words, lower-cased."
@@ -81,8 +84,8 @@ PUBLISHED = (
         name="glove.840B.300d.txt",
         archive="glove.840B.300d.zip",
         url="https://nlp.stanford.edu/data/glove.840B.300d.zip",
+        hub="stanfordnlp/glove",
         note="The file that SentEval and InferSent use: 2,196,017 words, with upper case.",
-        in_tables=False,
         licence=_GLOVE_LICENCE,
         citation=_GLOVE_CITATION,
     ),
@@ -149,7 +152,7 @@ def find(path: str, folders: list[Path]) -> Place:
     if published:
         mend = (
             f"download {published.url} to that folder (it need not be unpacked); `make data` does "
-            "so for those of the paper's tables"
+            "so"
         )
     raise UserError(
         f"the word vectors {given.name} are not on this machine",
@@ -159,35 +162,60 @@ def find(path: str, folders: list[Path]) -> Place:
     )
 
 
-def download(root: Path) -> Iterator[str]:
-    """Download the files that rows of the tables need into the data root, packed as they are.
+def download(published: Published, root: Path) -> str:
+    """Download a published file into the data root, packed as it is.
 
     Args:
+        published: The file.
         root: The data root.
 
-    Yields:
-        For each file one line that says what was done.
+    Returns:
+        A line that says what was done.
 
     Raises:
-        UserError: If the network fails, or what came does not hold the file.
+        UserError: If the network fails, or what came is damaged or another file.
     """
     folder = root / FOLDER
-    for published in PUBLISHED:
-        if not published.in_tables:
-            continue
-        unpacked = [folder / published.name, folder / f"{published.name}.gz"]
-        if found := next((file for file in unpacked if file.is_file()), None):
-            yield f"{found}, already there"
-            continue
-        archive = folder / published.archive
-        there = archive.is_file()
-        try:
-            _inside(fetch(published.url, archive), published.name)
-        except UserError:
-            if not there:
-                archive.unlink(missing_ok=True)
+    unpacked = [folder / published.name, folder / f"{published.name}.gz"]
+    if found := next((file for file in unpacked if file.is_file()), None):
+        return f"{found}: already there"
+    archive = folder / published.archive
+    if archive.is_file():
+        _inside(archive, published.name)
+        return f"{archive}: {published.name}, already there"
+    try:
+        _fetch(published, archive)
+        width = _width(_inside(archive, published.name))
+        if width != published.width:
+            raise UserError(
+                f"{published.name} has {width} numbers a word, expected {published.width}",
+                where=archive,
+                mend="get it again",
+            )
+    except UserError:
+        archive.unlink(missing_ok=True)
+        raise
+    return f"{archive}: {published.name}"
+
+
+def _fetch(published: Published, archive: Path) -> None:
+    try:
+        fetch(published.url, archive)
+    except UserError as first:
+        if not published.hub:
             raise
-        yield f"{archive}: {published.name}{', already there' if there else ''}"
+        _log.warning("%s; asking the Hub for %s", first.found, published.hub)
+        url, sha256 = on_the_hub(published.hub, published.archive, None, "model")
+        fetch(url, archive, sha256)
+
+
+def _width(place: Place) -> int:
+    """Count the numbers of a word, and read to the end, where an archive's checksum is compared."""
+    with _opened(place, progress=True) as stream:
+        _, values = next(read_text(stream, str(place)))
+        while stream.read(1 << 20):
+            pass
+    return int(values.shape[1])
 
 
 def _inside(file: Path, member: str | None) -> Place:

@@ -320,7 +320,7 @@ class InferSentEncoder(BiLstmEncoder):
         return sha256_of(self.file)
 
     def _load(self) -> BiLstmBackbone:
-        weights = _published_weights(self.file)
+        weights = published_weights(self.file)
         hidden = int(weights[_SHAPE].shape[-1])
         own = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
         return bilstm.random_bilstm(self.vectors, hidden, seed=0).with_weights(own, self.file)
@@ -338,8 +338,18 @@ class InferSentEncoder(BiLstmEncoder):
         return vectors.clamp(min=0) if self.padding == "v1" else vectors
 
 
-def _published_weights(file: Path) -> dict[str, Tensor]:
-    """Read a state_dict; anything else that a pickle may hold is refused, not run."""
+def published_weights(file: Path) -> dict[str, Tensor]:
+    """Read a state_dict; anything else that a pickle may hold is refused, not run.
+
+    Args:
+        file: ``infersent1.pkl`` or ``infersent2.pkl``.
+
+    Returns:
+        dict[str, Tensor]: Name of a weight → its values, as float32.
+
+    Raises:
+        UserError: If it is not that.
+    """
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as problem:  # a damaged file and a pickle of objects raise different kinds

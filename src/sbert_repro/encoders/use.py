@@ -27,7 +27,8 @@ SIGNATURES = ("default", "serving_default")
 """Of modules for TensorFlow 1 and of models for TensorFlow 2; both map strings to vectors."""
 BUDGET = 8192
 """Characters in a batch, all texts counted as long as the longest; a longer text stands alone."""
-_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+"""One of these files makes a folder a SavedModel."""
 _UNPACK = f"unpack {SOURCE}?tf-hub-format=compressed"
 
 
@@ -76,7 +77,7 @@ class UseEncoder:
         else:
             mend = f"{_UNPACK} into the folder of models (SBERT_MODELS); {INSTALL}"
             self.folder = find(path, models_root, folder=True, mend=mend)
-        if not any((self.folder / name).is_file() for name in _GRAPHS):
+        if not any((self.folder / name).is_file() for name in GRAPHS):
             found = "no SavedModel, expected saved_model.pb and variables/"
             raise UserError(found, where=self.folder, mend=f"{_UNPACK} there")
         if importlib.util.find_spec("tensorflow") is None:
@@ -86,7 +87,7 @@ class UseEncoder:
     @property
     def identity(self) -> dict[str, Any]:
         """What the vectors depend on: graph, weights and vocabulary by content."""
-        graph = next(self.folder / name for name in _GRAPHS if (self.folder / name).is_file())
+        graph = next(self.folder / name for name in GRAPHS if (self.folder / name).is_file())
         parts = {name: folder_sha256(self.folder / name, ("",)) for name in ("variables", "assets")}
         return {"encoder": "use", "version": self.VERSION, "graph": sha256_of(graph), **parts}
 

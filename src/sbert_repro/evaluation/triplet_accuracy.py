@@ -58,7 +58,7 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Triplet
         Triplets: All of them; their texts are not read yet.
 
     Raises:
-        UserError: If the file is missing or damaged, or a triplet has an empty section.
+        UserError: If the file is missing or damaged.
     """
     record = dataset(task.dataset)
     split = read(record, data_root, task.splits[0], allow_partial=allow_partial)

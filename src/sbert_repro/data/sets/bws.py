@@ -17,6 +17,7 @@ RECORD = DataSet(
     text_columns=("sentence1", "sentence2"),
     target_column="score",
     score_range=(0.0, 1.0),
+    in_tables=False,
     subset_column="topic",
     topics=(
         "Abortion",

@@ -16,13 +16,10 @@ RECORD = DataSet(
     target_column="label",
     labels=("contradiction", "entailment", "neutral"),
     dropped_labels=("-", "-1"),
+    in_tables=False,
     sources=(
-        kor_nlu(
-            "dev", "KorNLI/xnli.dev.ko.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
-        ),
-        kor_nlu(
-            "test", "KorNLI/xnli.test.ko.tsv", "85762e666278b144ecbabcbaca2106b013720f59", _COLUMNS
-        ),
+        kor_nlu("dev", "KorNLI/xnli.dev.ko.tsv", _COLUMNS),
+        kor_nlu("test", "KorNLI/xnli.test.ko.tsv", _COLUMNS),
     ),
     licence="CC BY-SA 4.0",
     citation=(

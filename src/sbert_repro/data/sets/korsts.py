@@ -15,14 +15,11 @@ RECORD = DataSet(
     text_columns=("sentence1", "sentence2"),
     target_column="score",
     score_range=(0.0, 5.0),
+    in_tables=False,
     sources=(
-        kor_nlu(
-            "train", "KorSTS/sts-train.tsv", "55b4a94753b7ca1e41fdcbe58974778b41158536", _COLUMNS
-        ),
-        kor_nlu("dev", "KorSTS/sts-dev.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS),
-        kor_nlu(
-            "test", "KorSTS/sts-test.tsv", "469aced6fec3e263fd587dadae2695d340ade7c8", _COLUMNS
-        ),
+        kor_nlu("train", "KorSTS/sts-train.tsv", _COLUMNS),
+        kor_nlu("dev", "KorSTS/sts-dev.tsv", _COLUMNS),
+        kor_nlu("test", "KorSTS/sts-test.tsv", _COLUMNS),
     ),
     licence="CC BY-SA 4.0",
     citation=(
