@@ -14,7 +14,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
@@ -47,6 +47,23 @@ ROW_OPTIONS = (
 """Options that each row of a table chooses for itself."""
 KINDS = {"labels": "labelled_pairs", "scores": "scored_pairs", "triplets": "triplets"}
 """What an objective needs → the kind of data set that has it."""
+_RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("seed", lambda n: 0 <= n < 2**32, f"0 to {2**32 - 1}"),
+    ("encoder.max_length data.max_length", lambda n: n >= 1, "at least 1"),
+    ("trainer.epochs trainer.max_steps trainer.batch_size", lambda n: n >= 1, "at least 1"),
+    ("trainer.evaluate_every trainer.save_every", lambda n: n >= 1, "at least 1"),
+    ("trainer.devices", lambda n: n >= 1, "at least 1"),
+    ("trainer.warmup", lambda n: 0 <= n <= 1, "a share of all steps, 0 to 1"),
+    ("trainer.max_grad_norm", lambda n: n > 0, "more than 0, or null for no clipping"),
+    ("optimizer.lr optimizer.eps", lambda n: 0 < n < math.inf, "more than 0"),
+    ("optimizer.clip_per_tensor optimizer.min_lr", lambda n: 0 < n < math.inf, "more than 0"),
+    ("optimizer.decay optimizer.shrink", lambda n: 0 < n < math.inf, "more than 0"),
+    ("optimizer.weight_decay", lambda n: 0 <= n < math.inf, "at least 0"),
+    ("optimizer.beta1 optimizer.beta2", lambda n: 0 <= n < 1, "at least 0 and less than 1"),
+    ("repeats batch_size pairs", lambda n: n >= 1, "at least 1"),
+    ("sentences", lambda n: n >= 2, "at least 2"),  # noqa: PLR2004
+)
+"""Options of any command, what their numbers must be, and how to say so."""
 
 
 # Composing
@@ -148,13 +165,14 @@ def _unknown_key(key: str, known: Iterable[str]) -> UserError:
 
 
 def check(config: DictConfig) -> None:
-    """Check every component of a configuration against the signature of the class it names.
+    """Check every component against the signature of its class, and every number's range.
 
     Args:
         config: A composed configuration.
 
     Raises:
-        UserError: If a key is unknown, a value has the wrong type or a required one is not set.
+        UserError: If a key is unknown, a required one is not set, a value has the wrong type or is
+            out of range.
     """
     for name in map(str, config):
         _check_set(config, name, name)
@@ -164,6 +182,11 @@ def check(config: DictConfig) -> None:
             else:
                 for key in map(str, node):
                     _check_set(node, key, f"{name}.{key}")
+    for names, fits, expected in _RANGES:
+        for name in names.split():
+            value = OmegaConf.select(config, name)
+            if isinstance(value, int | float) and not fits(value):
+                raise UserError(f"expected {expected}", where=f"{name}={value}")
 
 
 def _check_set(node: DictConfig, key: str, name: str) -> None:
@@ -340,7 +363,6 @@ def refuse_ignored(config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         UserError: If an option would change nothing; says which one to use instead.
     """
-    check_lengths(config)
     for override in {option_name(word): word for word in overrides}.values():
         name = option_name(override)
         if _group(override) == "concatenation" and not _concatenates(config, overrides):
@@ -364,26 +386,6 @@ def refuse_ignored(config: DictConfig, overrides: Sequence[str]) -> None:
             )
 
 
-def check_lengths(config: DictConfig) -> None:
-    """Refuse to cut sentences to nothing.
-
-    Args:
-        config: The composed options of a command.
-
-    Raises:
-        UserError: If a maximum length is less than 1.
-    """
-    for group in ("encoder", "data"):
-        length = config[group].get("max_length") if group in config else None
-        if isinstance(length, int):
-            _at_least(1, f"{group}.max_length", length)
-
-
-def _at_least(least: int, name: str, value: float) -> None:
-    if value < least:
-        raise UserError(f"expected at least {least}", where=f"{name}={value}")
-
-
 def _concatenates(config: DictConfig, overrides: Sequence[str]) -> bool:
     """Whether an objective reads the parts: that of the run or that of a stage before it."""
     if "loss" not in config or "concatenation" in config.loss:
@@ -404,13 +406,11 @@ def check_training(config: DictConfig) -> None:
         config: The composed options.
 
     Raises:
-        UserError: If a number is out of range, or the data are of another kind than the objective
-            needs, have another number of labels or no dev rows to choose a checkpoint with; says
-            what fits.
+        UserError: If the data are of another kind than the objective needs, have another number of
+            labels or no dev rows to choose a checkpoint with; says what fits.
     """
     from sbert_repro.data.schema import dataset
 
-    _check_numbers(config)
     data = config.data
     record, loss = dataset(data.name), get_object(config.loss["_target_"])
     _check_dev(config, loss)
@@ -423,43 +423,6 @@ def check_training(config: DictConfig) -> None:
             where=f"loss.num_labels={config.loss.num_labels}",
             mend=f"use loss.num_labels={len(labels)}",
         )
-
-
-def _check_numbers(config: DictConfig) -> None:
-    trainer = config.trainer
-    for name in ("epochs", "batch_size", "evaluate_every", "save_every", "max_steps", "devices"):
-        if trainer[name] is not None:
-            _at_least(1, f"trainer.{name}", trainer[name])
-    if not 0 <= trainer.warmup <= 1:
-        raise UserError(
-            "expected a share of all steps, 0 to 1", where=f"trainer.warmup={trainer.warmup}"
-        )
-    if trainer.max_grad_norm is not None and trainer.max_grad_norm <= 0:
-        raise UserError(
-            "expected more than 0, or null for no clipping",
-            where=f"trainer.max_grad_norm={trainer.max_grad_norm}",
-        )
-    for name, value in config.optimizer.items():
-        _check_optimizer(str(name), value)
-    check_lengths(config)
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"expected 0 to {2**32 - 1}", where=f"seed={config.seed}")
-
-
-def _check_optimizer(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    for names, fits, expected in (
-        (("beta1", "beta2", "momentum"), 0 <= value < 1, "at least 0 and less than 1"),
-        (
-            ("lr", "eps", "clip_per_tensor", "min_lr", "decay", "shrink"),
-            0 < value < math.inf,
-            "more than 0",
-        ),
-        (("weight_decay",), 0 <= value < math.inf, "at least 0"),
-    ):
-        if name in names and not fits:
-            raise UserError(f"expected {expected}", where=f"optimizer.{name}={value:g}")
 
 
 def _check_dev(config: DictConfig, loss: Any) -> None:
@@ -554,9 +517,7 @@ def compose_table(profile: str, changes: Sequence[str]) -> DictConfig:
             raise UserError(
                 "a table has its own seeds", where=word, mend="say how many: profile.max_seeds=N"
             )
-    config = compose([f"profile={profile}", *known_to("train", changes)], "train")
-    check_lengths(config)
-    return config
+    return compose([f"profile={profile}", *known_to("train", changes)], "train")
 
 
 def compose_speed(profile: str, changes: Sequence[str]) -> DictConfig:
@@ -582,7 +543,4 @@ def compose_speed(profile: str, changes: Sequence[str]) -> DictConfig:
             )
     # The demo times few sentences, so that it takes seconds.
     few = ["sentences=64", "repeats=5"] if profile == "demo" else []
-    config = compose([f"profile={profile}", *few, *changes], "speed")
-    for name, least in (("repeats", 1), ("sentences", 2), ("batch_size", 1), ("pairs", 1)):
-        _at_least(least, name, config[name])
-    return config
+    return compose([f"profile={profile}", *few, *changes], "speed")

@@ -50,17 +50,15 @@ def note_beginnings(path: Path) -> None:
     from sbert_repro.training import run as training
 
     fit, compute = training.fitting.fit, evaluation._compute
-    settings = evaluation.settings_of
 
     def noted_fit(config, folder, *rest):
         note(path, f"train {folder.name} {os.getpid()}")
         return fit(config, folder, *rest)
 
-    def noted_compute(encoder, pairs, cache):
-        for one in pairs:
-            key = evaluation.run_key("evaluate", settings(encoder, one))
-            note(path, f"evaluate {key} {os.getpid()}")
-        yield from compute(encoder, pairs, cache)
+    def noted_compute(encoder, data, cache):
+        for one in data:
+            note(path, f"evaluate {evaluation.score_key(encoder, one)} {os.getpid()}")
+        return compute(encoder, data, cache)
 
     training.fitting.fit, evaluation._compute = noted_fit, noted_compute
 

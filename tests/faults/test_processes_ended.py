@@ -1,4 +1,4 @@
-"""Two models at a time, ended in every way: no process is left, and the bits are those of one."""
+"""Two models at a time, ended in every way: no process is left, with the results of one."""
 
 import contextlib
 import itertools
