@@ -2,8 +2,8 @@
 
     python scripts/verify_released.py [paths.data=FOLDER] [paths.models=FOLDER]
 
-Exit status 0 when all scores of the models that are there hold, 1 when one does not. A model that
-is neither on this machine nor to be had from the Hub is skipped with a line that says so.
+Exit status 0 when all scores of the models that can be found hold, 1 when one does not. A model that
+is neither on this machine nor available from the Hub is skipped with a line that says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OFF = 1
 
 
 def main() -> None:
-    """Verify each model that is there, print a table for each, then one line on all."""
+    """Verify each model that can be found, print a table for each, then one line on all."""
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import compose
 
@@ -40,9 +40,11 @@ def main() -> None:
         config = compose([*words, "encoder=released", *named], "evaluate")
         try:
             find_model(one.model, Path(config.paths.models), one.revision)
-        except UserError as absent:
+        except UserError as error:
+            if error.code != "missing":
+                raise
             skipped += 1
-            print(f"skipped: {absent}")
+            print(f"skipped: {error}")
             continue
         encoder = encoder_of(config)
         assert isinstance(encoder, SentenceEncoder), "encoder=released gives vectors"

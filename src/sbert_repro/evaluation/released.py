@@ -15,7 +15,7 @@ from sbert_repro.evaluation.sts import main_score
 
 
 @dataclass(frozen=True)
-class Published:
+class ReleasedScores:
     """Scores of a model, measured by others.
 
     Attributes:
@@ -33,7 +33,7 @@ class Published:
     scores: Mapping[str, float]
 
 
-MINILM = Published(
+MINILM = ReleasedScores(
     model="sentence-transformers/all-MiniLM-L6-v2",
     revision="8b3219a92973c328a8e22fadcfa821b5dc75636a",
     source="MTEB",
@@ -49,7 +49,7 @@ MINILM = Published(
         "sickr_all": 77.58,
     },
 )
-SBERT_NLI_BASE = Published(
+SBERT_NLI_BASE = ReleasedScores(
     model="sentence-transformers/bert-base-nli-mean-tokens",
     # The commit that a public evaluation pins for this model; its download has not been tried.
     revision="160a52b38a51ae87295ec3eabcf11755e5d27a8d",
@@ -94,7 +94,7 @@ class Check:
 
 
 def verify(
-    published: Published, encoder: SentenceEncoder, data_root: Path, cache: Path | None
+    published: ReleasedScores, encoder: SentenceEncoder, data_root: Path, cache: Path | None
 ) -> list[Check]:
     """Score a model on the tasks of its published scores.
 
@@ -119,7 +119,7 @@ def verify(
     return checks
 
 
-def table(published: Published, checks: Sequence[Check]) -> Table:
+def table(published: ReleasedScores, checks: Sequence[Check]) -> Table:
     """Lay checks out for the screen.
 
     Args:

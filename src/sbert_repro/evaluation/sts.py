@@ -1,8 +1,8 @@
 """Semantic textual similarity: rank correlation with people's scores (section 4 of the paper).
 
 The score is 100 times Spearman's correlation between the cosine of u and v and the gold scores. A
-year of SemEval has several sub-sets; the paper's numbers pool them into one correlation ("all"),
-which is kept apart here from the mean over sub-sets and from SentEval's mean weighted by size.
+year of SemEval has several subsets; the paper's numbers pool them into one correlation ("all"),
+which is kept apart here from the mean over subsets and from SentEval's mean weighted by size.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def score(
         predicted: Similarities ``[N]`` by name, bigger means closer; the first one (the cosine) is
             the score, the others are reported beside it.
         gold: Gold scores ``[N]`` on any scale.
-        subset: Name of each pair's sub-set ``[N]``, or ``None``.
+        subset: Name of each pair's subset ``[N]``, or ``None``.
 
     Returns:
         dict[str, Any]: Scores × 100, ``None`` where a side is constant: ``spearman`` (``all``,
-        ``mean``, ``wmean`` and ``subsets`` when there are sub-sets), ``pearson``, ``n``, ``ci_low``
+        ``mean``, ``wmean`` and ``subsets`` when there are subsets), ``pearson``, ``n``, ``ci_low``
         and ``ci_high`` (95 %, over the pooled pairs) and ``similarities`` (Spearman of the others).
     """
     main, *others = predicted
@@ -65,7 +65,7 @@ def main_score(scores: Mapping[str, Any]) -> float:
         scores: What `score` returns, or another measure.
 
     Returns:
-        float: ``all`` where there are sub-sets, else ``spearman``, else ``accuracy``; NaN where it
+        float: ``all`` where there are subsets, else ``spearman``, else ``accuracy``; NaN where it
         is not defined.
     """
     value = scores.get("all", scores.get("spearman", scores.get("accuracy")))
@@ -73,15 +73,15 @@ def main_score(scores: Mapping[str, Any]) -> float:
 
 
 def aggregate(x: Floats, gold: Floats, subset: NDArray[Any]) -> dict[str, Any]:
-    """Score each sub-set alone and average over them.
+    """Score each subset alone and average over them.
 
     Args:
         x: Predictions ``[N]``.
         gold: Gold scores ``[N]``.
-        subset: Name of each pair's sub-set ``[N]``.
+        subset: Name of each pair's subset ``[N]``.
 
     Returns:
-        dict[str, Any]: ``mean`` of the sub-sets' Spearman, ``wmean`` weighted by their sizes as
+        dict[str, Any]: ``mean`` of the subsets' Spearman, ``wmean`` weighted by their sizes as
         SentEval does, and ``subsets``: ``n``, ``spearman``, ``pearson`` of each, in order of
         appearance.
     """
@@ -95,7 +95,7 @@ def aggregate(x: Floats, gold: Floats, subset: NDArray[Any]) -> dict[str, Any]:
         }
     scores = [part["spearman"] for part in parts.values()]
     sizes = [part["n"] for part in parts.values()]
-    # One undefined sub-set leaves the averages undefined: leaving it out would flatter the model.
+    # One undefined subset leaves the averages undefined: leaving it out would flatter the model.
     defined = None not in scores
     return {
         "mean": float(np.mean(scores)) if defined else None,

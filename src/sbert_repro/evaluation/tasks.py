@@ -70,7 +70,7 @@ class Pairs:
         first: Sentence u of each pair ``[N]``.
         second: Sentence v of each pair ``[N]``.
         gold: Gold scores ``[N]``.
-        subset: Name of each pair's sub-set ``[N]``, or ``None``.
+        subset: Name of each pair's subset ``[N]``, or ``None``.
         facts: What a reader of the score must know.
         sha256: Of what was read.
     """
