@@ -2,8 +2,8 @@
 
     python scripts/verify_released.py [paths.data=FOLDER] [paths.models=FOLDER]
 
-Exit status 0 when all scores of the models that can be found hold, 1 when one does not. A model that
-is neither on this machine nor available from the Hub is skipped with a line that says so.
+Exit status 0 when all scores of the models that can be found hold, 1 when one does not. A model
+that is neither on this machine nor available from the Hub is skipped with a line that says so.
 """
 
 from __future__ import annotations
