@@ -168,5 +168,4 @@ class CrossEncoder:
         return WordPieces(self.tokenizer, longest)
 
     def _head(self, states: Tensor, mask: Tensor) -> Tensor:
-        # With several GPUs, the head stays on the first.
-        return self.head.predict(self.pooling(states.float(), mask).to(self.device))
+        return self.head.predict(self.pooling(states.float(), mask))
