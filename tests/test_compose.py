@@ -261,7 +261,16 @@ def test_a_command_without_an_encoder_has_no_length_to_check(tmp_path):
     refuse_ignored(compose(words, "export"), words)
 
 
-@pytest.mark.parametrize("options", [["loss=classification"], ["loss=regression"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["loss=classification"],
+        ["loss=regression"],
+        ["loss=classification", "data.dev=nli"],
+        ["experiment=afs", "data.split=train_fold_3"],
+        ["experiment=wikisections"],
+    ],
+)
 def test_what_fits_passes(options):
     check_training(compose(options))
 
@@ -305,9 +314,23 @@ def test_what_fits_passes(options):
             r"data\.split=dev: data\.dev=stsb would be scored on .*: train on another split",
         ),
         (["loss=regression", "seed=-1"], r"seed=-1: expected 0 to 4294967295"),
+        (["experiment=afs", "checkpoint=best_dev"], r"=best_dev: needs dev rows, and data=afs"),
+        (["loss=regression", "data.dev=nli"], r"data\.dev=nli: holds labelled pairs"),
     ],
 )
 def test_what_does_not_fit_is_one_line(options, said):
     with pytest.raises(UserError, match=said) as refused:
         check_training(compose(options))
     assert "\n" not in str(refused.value)
+
+
+def test_experiments_without_dev_rows_keep_the_last_weights():
+    config = compose(["experiment=afs", "data.split=train_fold_3"])
+    assert (config.data.name, config.data.dev, config.checkpoint.name) == ("afs", None, "last")
+
+
+def test_sections_are_triplets_with_the_papers_margin():
+    config = compose(["experiment=wikisections"])
+    data = config.data
+    assert (data.name, data.epochs, data.dev_limit) == ("wikisections", 1, 1000)
+    assert (config.loss.margin, config.loss.distance) == (1.0, "euclidean")

@@ -328,7 +328,7 @@ def git_state(root: Path) -> dict[str, Any]:
 
 def hardware() -> dict[str, Any]:
     """Return the CPU's model, its usable cores, the RAM in GiB and the names of usable GPUs."""
-    return {"cpu": _cpu_model(), "cores": _cores(), "ram_gib": _ram_gib(), "gpus": _gpus()}
+    return {"cpu": _cpu_model(), "cores": cores(), "ram_gib": _ram_gib(), "gpus": _gpus()}
 
 
 def versions() -> dict[str, str | None]:
@@ -379,7 +379,8 @@ def _cpu_model() -> str | None:
     return names[0] if names else platform.machine()
 
 
-def _cores() -> int | None:
+def cores() -> int | None:
+    """Return the number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

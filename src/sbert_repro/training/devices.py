@@ -35,6 +35,7 @@ from torch.multiprocessing.spawn import (
 from sbert_repro.backbone.transformer import LAYERS
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.errors import UserError
+from sbert_repro.ledger import cores
 from sbert_repro.redaction import log_masked
 from sbert_repro.training.pretrained import Backbone
 
@@ -55,7 +56,7 @@ def check_devices(count: int, accelerator: str) -> None:
         UserError: If there are not as many.
     """
     gpus = _on_gpus(accelerator)
-    there = torch.cuda.device_count() if gpus else len(os.sched_getaffinity(0))
+    there = torch.cuda.device_count() if gpus else cores() or 1
     if count > max(there, 1):
         what = ("GPU" if gpus else "core") + ("" if there == 1 else "s")
         raise UserError(

@@ -1,6 +1,6 @@
-"""Weights & Biases: curves and settings of a run, and never a reason for it to stop.
+"""Weights & Biases: the curves and settings of a run. A failure here never stops the run.
 
-Results are never read from there; the ledger has them.
+No result is ever read from W&B; the ledger has them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sbert_repro.redaction import masked, without_secrets
 
 _log = logging.getLogger(__name__)
 _away: list[bool] = []
-"""Whether the server did not answer this process, which then no longer waits for it: a table would
-wait once a run. The client itself tries again, a little later each time, until `init_timeout`."""
+"""Not empty once the server has failed to answer this process, which then stops waiting for it: a
+table would wait once per run. The client itself retries until `init_timeout`."""
 _SPARSE: dict[str, Any] = {
     "console": "off",
     "silent": True,
@@ -32,51 +32,35 @@ _SPARSE: dict[str, Any] = {
     "init_timeout": 20.0,
     "finish_timeout": 60.0,
 }
-"""Nothing is captured but what is logged here; a server that is away is not waited for long."""
+"""Capture only what is logged here, and do not wait long for a server that is down."""
 
 
 class Tracking:
     """A run in W&B, or nothing at all; the caller need not know which.
 
     Attributes:
-        id: The run's id in W&B, ``None`` when nothing is tracked.
+        id: The run's id in W&B; ``None`` if nothing is tracked.
+
+    Args:
+        run: What ``wandb.init`` returned, or ``None``.
     """
 
     id: str | None
 
     def __init__(self, run: Any = None) -> None:
-        """Wrap a run.
-
-        Args:
-            run: What ``wandb.init`` gave, or ``None``.
-        """
         self._run = run
         self.id = None if run is None else str(run.id)
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """Add a point to the curves.
-
-        Args:
-            values: Curve → value.
-            step: Optimizer step.
-        """
+        """Add a point to each of some curves at an optimizer step."""
         self._try("log", lambda run: run.log(dict(values), step=step))
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Set final scores.
-
-        Args:
-            values: Name → value.
-        """
+        """Set the final scores."""
         self._try("summary", lambda run: run.summary.update(dict(values)))
 
     def log_table(self, name: str, frame: Any) -> None:
-        """Add a table.
-
-        Args:
-            name: Its name.
-            frame: A pandas ``DataFrame``.
-        """
+        """Add a table, a pandas ``DataFrame``."""
 
         def send(run: Any) -> None:
             import wandb
@@ -86,7 +70,7 @@ class Tracking:
         self._try("log_table", send)
 
     def finish(self) -> None:
-        """Write what is left and close the run."""
+        """Flush and close the run."""
         self._try("finish", lambda run: run.finish())
         self._run = None
 
@@ -95,21 +79,21 @@ class Tracking:
             return
         try:
             action(self._run)
-        except Exception as problem:  # whatever it is, training goes on
+        except Exception as problem:  # whatever it is, training continues
             _log.warning("W&B stopped at %s, the run goes on without it: %s", what, _line(problem))
             self._run = None
 
 
 def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking:
-    """Begin to track a run; offline below ``paths.results`` unless the user is logged in.
+    """Start to track a run, offline below ``paths.results`` unless the user is logged in.
 
     Args:
         config: The composed options; ``wandb`` and ``paths.results`` are read.
         key: The run's key, which becomes its id.
-        settings: What W&B shows as the run's configuration; secrets are taken out.
+        settings: What W&B shows as the run's configuration; secrets are removed.
 
     Returns:
-        Tracking: A run, or one that tracks nothing when W&B is off or cannot start.
+        A tracked run, or one that tracks nothing if W&B is off or fails to start.
     """
     chosen = mode(plain(config.wandb.mode))
     if chosen == "disabled":
@@ -119,7 +103,7 @@ def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
             return Tracking(_init(config, key, settings, attempt))
-        except Exception as problem:  # whatever it is, training goes on
+        except Exception as problem:  # whatever it is, training continues
             _log.warning("W&B did not start (%s): %s", attempt, _line(problem))
             _forget_attempt()
             if attempt == "online":
@@ -128,7 +112,7 @@ def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking
 
 
 def _forget_attempt() -> None:
-    """End W&B's own process: in it the run's id would count as taken, and the next attempt fail."""
+    """End W&B's service process, in which the run's id would count as taken at the next attempt."""
     import wandb
 
     try:
@@ -138,7 +122,7 @@ def _forget_attempt() -> None:
 
 
 def _init(config: DictConfig, key: str, settings: Mapping[str, Any], chosen: Any) -> Any:
-    import wandb  # half a second that an untracked run does not pay
+    import wandb  # half a second that an untracked run need not pay
 
     folder = Path(config.paths.results)
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,10 +142,10 @@ def mode(option: str) -> str:
     """Decide between online, offline and disabled.
 
     Args:
-        option: ``wandb.mode``; anything but ``auto`` is what is done.
+        option: ``wandb.mode``; anything but ``auto`` is taken as it is.
 
     Returns:
-        str: With ``auto`` what WANDB_MODE says, else online when logged in, else offline.
+        For ``auto`` what WANDB_MODE says, otherwise online if logged in, otherwise offline.
     """
     if option != "auto":
         return option
