@@ -14,7 +14,15 @@ import pytest
 from sbert_repro.aliases import former, renamed
 from sbert_repro.config import run_key
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import SCHEMA, Ledger, Published, git_state, provenance, upgraded
+from sbert_repro.ledger import (
+    SCHEMA,
+    Ledger,
+    Published,
+    git_state,
+    machine,
+    provenance,
+    upgraded,
+)
 
 KEY = "0123456789abcdef"
 
@@ -212,3 +220,9 @@ def test_published_records_stand_in_for_an_empty_ledger(tmp_path):
     assert published.score(RUNS["train"]["key"], score["settings"]["task"]) == score
     assert published.score(RUNS["train"]["key"], "sts12") is None
     assert Published(tmp_path / "not there").get(RUNS["train"]["key"]) is None
+
+
+@pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])
+def test_threads_are_named_where_they_are_not_the_cores(threads, said):
+    record = {"hardware": {"cpu": "Some CPU", "cores": 2}, "threads": threads}
+    assert machine(record) == f"Some CPU, 2 cores{said}"
