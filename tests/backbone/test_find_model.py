@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from sbert_repro.backbone import find_model as lookup
 from sbert_repro.backbone.find_model import (
@@ -13,6 +15,7 @@ from sbert_repro.backbone.find_model import (
     weights_facts,
     weights_folder,
 )
+from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
 from sbert_repro.storage import sha256_of
@@ -74,6 +77,17 @@ def test_a_cached_snapshot_is_found_without_a_network(monkeypatch, tmp_path):
     assert [(o["local_files_only"], o["revision"]) for o in asked] == [(True, "abc")]
 
 
+def test_a_model_of_the_tables_is_the_pinned_one_though_nobody_names_its_commit(monkeypatch):
+    configs = [
+        OmegaConf.load(CONFIG_DIR / "encoder" / f"{name}.yaml")
+        for name in ("bert_base", "bert_large", "roberta_base", "roberta_large")
+    ]
+    assert {config.path: config.revision for config in configs} == lookup.REVISIONS
+    monkeypatch.setattr(lookup, "_from_hub", lambda name, revision: Path(f"{name}/{revision}"))
+    assert str(find_model(BERT)) == f"{BERT}/{lookup.REVISIONS[BERT]}"
+    assert str(find_model(BERT, None, "main")) == f"{BERT}/main"
+
+
 def test_a_cached_folder_without_weights_is_downloaded(monkeypatch, tmp_path):
     (tmp_path / "half").mkdir()
     whole = model_folder(tmp_path / "whole")
@@ -106,8 +120,8 @@ def test_without_a_network_the_hub_is_asked_three_times_and_no_file_is(root, mon
 
     monkeypatch.setattr(huggingface_hub, "get_session", Away)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", files)
-    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("sbert_repro.data.download._found_away", [])
+    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("sbert_repro.data.download._found_away", {})
     with pytest.raises(UserError, match=r"hf download some/model .*ConnectionError"):
         find_model("some/model", root)
     assert len(asked) == 3
@@ -133,8 +147,8 @@ def test_a_hub_that_comes_back_is_asked_again_and_one_that_says_no_is_not(monkey
 
     monkeypatch.setattr("huggingface_hub.get_session", Here)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("sbert_repro.data.download._found_away", [])
+    monkeypatch.setattr("sbert_repro.data.download._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("sbert_repro.data.download._found_away", {})
     assert find_model("some/model") == whole
     assert len(asked) == 2
     with pytest.raises(UserError, match="no model some/model"):

@@ -11,6 +11,14 @@ from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.storage import folder_sha256, sha256_of
 
+REVISIONS = {
+    "google-bert/bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "google-bert/bert-large-uncased": "6da4b6a26a1877e173fca3225479512db81a5e5b",
+    "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+    "FacebookAI/roberta-large": "722cf37b1afa9454edce342e7895e588b6ff1d59",
+}
+"""The commits that ``configs/encoder`` pins and `make data` gets, for those that name none: what is
+timed beside ours takes any model."""
 SHA256 = {
     "google-bert/bert-base-uncased": (
         "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"
@@ -43,8 +51,8 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
     Args:
         name: A folder, or a Hub id such as ``google-bert/bert-base-uncased``.
         models_root: Folder of models (``SBERT_MODELS`` or ``paths.models``), if there is one.
-        revision: Commit, tag or branch on the Hub; ``None`` for the default one. A local folder has
-            no revisions.
+        revision: Commit, tag or branch on the Hub; ``None`` for that of ``REVISIONS``, or the
+            default one. A local folder has no revisions.
 
     Returns:
         The folder as it lies there; `weights_folder` returns the part that holds the weights.
@@ -64,7 +72,7 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
         raise UserError(
             f"no model {Path(name).name} on this machine", where=name, mend=mend, code="missing"
         )
-    found = _from_hub(name, revision)
+    found = _from_hub(name, revision or REVISIONS.get(name))
     if isinstance(found, Path):
         return found
     raise UserError(
