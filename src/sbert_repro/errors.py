@@ -7,7 +7,7 @@ class UserError(Exception):
     The command line prints it as one line, ``error: where: found: mend``, and exits with status 2,
     without a traceback; anything else that is raised is a bug of ours and keeps its traceback.
 
-    Attributes:
+    Args:
         found: What is wrong, and what was expected. It never names a path of this machine when it
             can become the reason in a table's cell, since tables are committed; see ``where``.
         where: The file, folder or option it was found in; "" when ``found`` says it all.

@@ -116,6 +116,9 @@ def _temporary(path: Path, folder: bool) -> tuple[Path, int | None]:
 def _locked(own: Path) -> int | None:
     """Lock a temporary file or folder for as long as its handle is open.
 
+    Args:
+        own: The file or folder.
+
     Returns:
         The handle; None when the file system has no such locks (NFS locks no folders), so that
         what a killed process leaves there stays.

@@ -48,12 +48,14 @@ class BiLstmEncoder:
 
     Attributes:
         VERSION: Raised when the same model would give other vectors.
+        trained_as: The kind of backbone that training starts from.
         label: The name that a table prints.
         facts: What a reader of its scores must know.
         longest: Words of a sentence where nothing says otherwise, markers not counted.
     """
 
     VERSION: ClassVar[int] = 1
+    trained_as: ClassVar[str] = "bilstm"
     longest: ClassVar[int] = 128
 
     def __init__(
@@ -238,6 +240,7 @@ class InferSentEncoder(BiLstmEncoder):
     """
 
     VERSION: ClassVar[int] = 1
+    trained_as: ClassVar[str] = ""  # published weights are scored, not trained on
     longest: ClassVar[int] = BiLstmBackbone.positions
 
     def __init__(

@@ -34,11 +34,13 @@ class TransformerEncoder:
 
     Attributes:
         VERSION: Raised when the same model would give other vectors.
+        trained_as: The kind of backbone that training starts from.
         label: The name that a table prints.
         facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
+    trained_as: ClassVar[str] = "transformer"
 
     def __init__(
         self,

@@ -402,6 +402,10 @@ class BatchedTrainer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Shuffle the training rows of each fold and split them into batches.
 
+        Args:
+            folds: ``F`` folds.
+            streams: The random numbers of each seed and size of fold.
+
         Returns:
             tuple[Tensor, Tensor, Tensor]: Rows of the feature matrix ``[K, F·B]``, of which filler
             in the last batch may be any row; the label of each row as 0 and 1 ``[K, F, 1, C, B]``;

@@ -127,10 +127,13 @@ class Engine:
 
     @cached_property
     def name(self) -> str:
-        """The engine that computes: ``packed`` or ``reference``.
+        """The engine that computes.
 
         On a GPU in bf16 this reads the model, since the packed engine must first agree with the
         reference.
+
+        Returns:
+            ``packed`` or ``reference``.
 
         Raises:
             UserError: If ``packed`` was asked for and cannot be had.

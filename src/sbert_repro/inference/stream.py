@@ -131,7 +131,10 @@ class Lines:
     sha256: str
 
     def blocks(self, first: int = 0) -> Iterator[list[str]]:
-        """Read block after block from the ``first`` on; only one is held at a time.
+        """Read block after block; only one is held at a time.
+
+        Args:
+            first: The number of the first block that is wanted.
 
         Yields:
             The sentences of each, without their line ends.
@@ -244,7 +247,12 @@ class _Unfinished:
     """
 
     def __init__(self, output: Path, made_from: dict[str, Any], *, overwrite: bool) -> None:
-        """Take up what can be gone on with; an output to be overwritten stays until it is replaced.
+        """Find what a killed command left; an output to be overwritten stays until it is replaced.
+
+        Args:
+            output: The file of vectors.
+            made_from: What the vectors depend on.
+            overwrite: Whether a finished output of something else may be replaced.
 
         Raises:
             UserError: If the output is of something else and must not be overwritten.

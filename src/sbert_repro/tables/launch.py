@@ -515,7 +515,13 @@ LAUNCHERS: dict[str, Callable[[Work, int, DictConfig], Launcher]] = {"local": lo
 
 
 def launcher(name: str) -> Callable[[Work, int, DictConfig], Launcher]:
-    """Return what makes the launcher of this name.
+    """Look up a launcher.
+
+    Args:
+        name: The word after ``launcher=``.
+
+    Returns:
+        What makes it from the work, the number of jobs at a time and the options.
 
     Raises:
         UserError: There is none of this name.

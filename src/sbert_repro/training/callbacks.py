@@ -217,6 +217,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint of tensors and plain values.
 
+        Args:
+            checkpoint: Its content.
+            path: The file.
+            storage_options: Lightning's; not used.
+
         Raises:
             UserError: If it cannot be written, on a full disk for example.
         """
@@ -230,6 +235,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
         """Read a checkpoint of tensors and plain values, whatever ``weights_only`` says.
+
+        Args:
+            path: The file.
+            map_location: Where its tensors go.
+            weights_only: Lightning's; always true here.
+
+        Returns:
+            Its content.
 
         Raises:
             UserError: If it is damaged.
@@ -276,6 +289,10 @@ class BestWeights:
 
     def restore(self, module: nn.Module, step: int) -> None:
         """Load the weights of a step back into a module.
+
+        Args:
+            module: It is changed.
+            step: The step they were kept at.
 
         Raises:
             UserError: If the file is gone or damaged.

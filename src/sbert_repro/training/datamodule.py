@@ -52,6 +52,9 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
         tokenizer: The backbone's tokenizer.
         positions: Positions of the backbone, special tokens counted.
 
+    Returns:
+        Training batches, dev rows and the facts of both.
+
     Raises:
         UserError: If a file is missing or damaged; also if there are no dev rows for
             ``checkpoint=best_dev``.

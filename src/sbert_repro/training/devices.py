@@ -158,6 +158,9 @@ def ddp(backbone: Backbone) -> DDPStrategy:
 
     Args:
         backbone: What is trained; its output may not depend on all of its weights.
+
+    Returns:
+        The strategy for Lightning's trainer.
     """
     # All processes load equal weights, and nothing else changes. Synchronising buffers would cost:
     # the word vectors of a BiLSTM are 2 GB, mapped read-only from the disk.

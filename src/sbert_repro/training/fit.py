@@ -72,6 +72,9 @@ def fit(
             is dropped (section 4.2, NLI then STSb).
         tracking: Gets curves and scores.
 
+    Returns:
+        Dev scores, facts, steps and seconds.
+
     Raises:
         UserError: If data or model are missing or damaged.
         Diverged: If the loss, a gradient or a weight becomes NaN or infinite.
@@ -140,6 +143,9 @@ def build_optimizer(
         config: The composed options.
         module: What is trained.
         loader: Knows how many steps an epoch and the run have.
+
+    Returns:
+        Both; the schedule moves with every step.
     """
     options = build(config.optimizer)
     optimizer: Optimizer = options.over(module.named_parameters())

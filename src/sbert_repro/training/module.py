@@ -102,6 +102,9 @@ class SiameseModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take this process's random state from a checkpoint; it is set before the first batch.
 
+        Args:
+            checkpoint: What was saved.
+
         Raises:
             UserError: If the checkpoint was made by another number of processes.
         """

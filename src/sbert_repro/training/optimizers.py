@@ -151,6 +151,9 @@ class AdamW:
 
         Args:
             parameters: Names and parameters of the whole model, head included.
+
+        Returns:
+            It holds every parameter that is trained.
         """
         groups, betas = parameter_groups(parameters, self.weight_decay), (self.beta1, self.beta2)
         if not self.correct_bias:
@@ -193,6 +196,9 @@ class BertAdam:
 
         Args:
             parameters: Names and parameters of the whole model, head included.
+
+        Returns:
+            It holds every parameter that is trained.
         """
         return UncorrectedAdam(
             parameter_groups(parameters, self.weight_decay),
@@ -309,6 +315,9 @@ class ShrinkingSgd:
 
         Args:
             parameters: Names and parameters of the whole model, head included.
+
+        Returns:
+            It holds every parameter that is trained.
         """
         return torch.optim.SGD([p for _, p in parameters if p.requires_grad], lr=self.lr)
 
@@ -318,6 +327,9 @@ class ShrinkingSgd:
         Args:
             optimizer: The optimizer.
             epoch_steps: Steps of an epoch.
+
+        Returns:
+            It also needs to be told each dev score.
         """
         return ShrinkingRate(
             optimizer, epoch_steps, decay=self.decay, shrink=self.shrink, min_lr=self.min_lr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sbert_repro.backbone import bilstm, fused, transformer
@@ -18,8 +19,11 @@ from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
 
 Backbone = TransformerBackbone | BiLstmBackbone
-_TRANSFORMER = "sbert_repro.encoders.transformer.TransformerEncoder"
-_BILSTM = "sbert_repro.encoders.infersent.BiLstmEncoder"
+
+
+def _trained_as(config: DictConfig) -> str:
+    """Return the kind of backbone that the encoder's class names; "" if it cannot be trained."""
+    return str(getattr(get_object(config.encoder["_target_"]), "trained_as", ""))
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -28,11 +32,14 @@ def identity(config: DictConfig) -> dict[str, Any]:
     Args:
         config: The composed options.
 
+    Returns:
+        Plain values: the weights by their sha256, versions, the layer.
+
     Raises:
         UserError: If the model or the word vectors are missing, or the encoder cannot be trained.
     """
     encoder = config.encoder
-    if encoder["_target_"] == _BILSTM:
+    if _trained_as(config) == "bilstm":
         tokenizer = _word_tokenizer(config, _word_vectors(config))
         return {
             "words": tokenizer.identity,
@@ -40,7 +47,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
             "layer": BiLstmBackbone.layer,
             "version": BiLstmBackbone.VERSION,
         }
-    if encoder["_target_"] != _TRANSFORMER:
+    if _trained_as(config) != "transformer":
         raise UserError(
             "cannot be fine-tuned",
             where=f"encoder {encoder.get('label')}",
@@ -62,10 +69,13 @@ def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone
         config: The composed options.
         parent_model: Model folder of a first stage, if there is one.
 
+    Returns:
+        The backbone, and the tokenizer that belongs to it.
+
     Raises:
         UserError: If a file is missing or damaged.
     """
-    if config.encoder["_target_"] == _BILSTM:
+    if _trained_as(config) == "bilstm":
         vectors = _word_vectors(config)
         backbone = (
             bilstm.random_bilstm(vectors, config.encoder.hidden, config.seed)
@@ -86,7 +96,7 @@ def facts(config: DictConfig) -> list[Fact]:
     Returns:
         Nothing for weights that are known to be the model's.
     """
-    if config.encoder["_target_"] == _BILSTM:
+    if _trained_as(config) == "bilstm":
         return []
     encoder = config.encoder
     return weights_facts(encoder.path, encoder.revision, _model_folder(config))
