@@ -21,7 +21,7 @@ TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 # Tables of times. Nothing may run beside them, so reproduce-all gives them one job whatever JOBS is.
 TIMED := $(patsubst configs/tables/table_%.yaml,%,$(shell grep -l '^timed: true' configs/tables/*.yaml 2>/dev/null))
 
-.PHONY: help setup demo test test-faults lint lock data verify-data verify-released headline reproduce-all clean
+.PHONY: help setup demo test test-faults test-paper lint lock data verify-data verify-released headline reproduce-all clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -56,6 +56,9 @@ test: setup  ## the tests: no network, no GPU
 
 test-faults: setup  ## the long tests: tables killed, run by many processes, cut off from the network
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(RUN) -m pytest -m faults tests/faults $(ARGS)
+
+test-paper: setup  ## PROFILE=paper from `make data` to the last cell, against a miniature Hub: minutes, no network
+	@OMP_NUM_THREADS=1 $(RUN) tests/hub/paper.py $(ARGS)
 
 lint: setup  ## style, types, docstrings, spelling
 	@$(RUN) -m ruff check .

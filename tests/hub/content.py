@@ -10,9 +10,9 @@ tensors, and a SavedModel.
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import io
 import json
+import os
 import pickle
 import shutil
 import tarfile
@@ -81,9 +81,6 @@ def write(hub: Path, demo: Path, *, pairs: int = 600) -> None:
     _word_vectors(hub / "sites", demo)
     _korean(hub / "sites" / "raw.githubusercontent.com", found)
     _infersent(hub / "sites" / "dl.fbaipublicfiles.com" / "infersent" / "infersent1.pkl")
-    if importlib.util.find_spec("tensorflow"):
-        address = "tfhub.dev/google/universal-sentence-encoder-large/3"
-        _universal_sentence_encoder(hub / "sites" / address)
 
 
 def _card(folder: Path, config: str | None, files: dict[str, str], label: bool) -> None:
@@ -310,39 +307,6 @@ def _korean(site: Path, found: Demo) -> None:
         (folder / "KorSTS" / f"sts-{split}.tsv").write_bytes(_lines([head, *lines]))
 
 
-def _universal_sentence_encoder(path: Path, width: int = 512) -> None:
-    """A module for TensorFlow 1, packed: mean of a random row for each word."""
-    import tensorflow
-
-    old = tensorflow.compat.v1
-    rows = np.random.default_rng(5).standard_normal((500, width)).astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "model"
-        builder = old.saved_model.builder.SavedModelBuilder(str(folder))
-        with tensorflow.Graph().as_default(), old.Session() as session:
-            texts = old.placeholder("string", [None], name="text")
-            words = tensorflow.strings.split(texts)
-            chosen = tensorflow.strings.to_hash_bucket_fast(words.values, len(rows))
-            stored = old.get_variable("weights", initializer=rows)
-            sums = tensorflow.math.unsorted_segment_sum(
-                tensorflow.gather(stored, chosen), words.value_rowids(), words.nrows()
-            )
-            lengths = tensorflow.cast(tensorflow.maximum(words.row_lengths(), 1), "float32")
-            session.run(old.global_variables_initializer())
-            signature = old.saved_model.predict_signature_def(
-                {"text": texts}, {"default": sums / lengths[:, None]}
-            )
-            builder.add_meta_graph_and_variables(
-                session, [], signature_def_map={"default": signature}
-            )
-        builder.save()
-        (folder / "assets").mkdir(exist_ok=True)
-        with tarfile.open(path, "w:gz") as archive:
-            for file in sorted(folder.rglob("*")):
-                archive.add(file, file.relative_to(folder), recursive=False)
-
-
 def _infersent(path: Path, hidden: int = 16) -> None:
     import torch
     from torch import nn
@@ -381,3 +345,43 @@ def write_models(hub: Path, texts: Iterable[str], vocabulary: Iterable[str]) -> 
             write_random_roberta(folder, texts, size)
         else:
             write_random_bert(folder, vocabulary, size)
+
+
+def write_universal_sentence_encoder(hub: Path, width: int = 512) -> None:
+    """Write a module for TensorFlow 1, packed: the mean of a random row for each word.
+
+    Args:
+        hub: The folder that the server serves.
+        width: Numbers of a vector.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow
+
+    path = hub / "sites" / "tfhub.dev" / "google" / "universal-sentence-encoder-large" / "3"
+    old = tensorflow.compat.v1
+    rows = np.random.default_rng(5).standard_normal((500, width)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        builder = old.saved_model.builder.SavedModelBuilder(str(folder))
+        with tensorflow.Graph().as_default(), old.Session() as session:
+            texts = old.placeholder("string", [None], name="text")
+            words = tensorflow.strings.split(texts)
+            chosen = tensorflow.strings.to_hash_bucket_fast(words.values, len(rows))
+            stored = old.get_variable("weights", initializer=rows)
+            sums = tensorflow.math.unsorted_segment_sum(
+                tensorflow.gather(stored, chosen), words.value_rowids(), words.nrows()
+            )
+            lengths = tensorflow.cast(tensorflow.maximum(words.row_lengths(), 1), "float32")
+            session.run(old.global_variables_initializer())
+            signature = old.saved_model.predict_signature_def(
+                {"text": texts}, {"default": sums / lengths[:, None]}
+            )
+            builder.add_meta_graph_and_variables(
+                session, [], signature_def_map={"default": signature}
+            )
+        builder.save()
+        (folder / "assets").mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz") as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.add(file, file.relative_to(folder), recursive=False)
