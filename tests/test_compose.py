@@ -9,6 +9,7 @@ from sbert_repro.compose import (
     compose,
     compose_speed,
     compose_table,
+    described,
     refuse_ignored,
     stage_overrides,
     word_of,
@@ -99,6 +100,36 @@ def test_bertadam_clips_tensor_by_tensor_and_nothing_before_it():
     assert compose(["optimizer=bertadam", "trainer.max_grad_norm=2"]).trainer.max_grad_norm == 2
     assert compose(["optimizer=adamw"]).trainer.max_grad_norm == 1
     assert compose(["profile=demo", "optimizer=bertadam"]).optimizer.lr == 2e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "optimizer", "init"),
+    [
+        ([], "BertAdam", "bert"),
+        (["experiment=nli", "encoder=roberta_base"], "BertAdam", "bert"),
+        (["profile=lite"], "AdamW", "torch"),
+        (["profile=demo", "experiment=nli"], "AdamW", "torch"),
+        (["profile=lite", "recipe=paper"], "BertAdam", "torch"),
+        (["optimizer=adamw_2019", "loss.init=torch"], "AdamW2019", "torch"),
+        (["experiment=authors_v023"], "AdamW2019", "torch"),
+    ],
+)
+def test_the_default_is_the_papers_recipe_and_profiles_without_its_models_keep_a_current_one(
+    words, optimizer, init
+):
+    config = compose(words)
+    assert config.optimizer._target_.endswith(f".{optimizer}") and config.loss.init == init
+
+
+def test_infersent_has_its_own_recipe_in_every_profile():
+    for profile in ("paper", "lite", "demo"):
+        config = compose([f"profile={profile}", "experiment=infersent"])
+        assert config.optimizer._target_.endswith(".ShrinkingSgd")
+
+
+def test_a_head_that_begins_as_before_is_not_mentioned():
+    assert "init" not in described(compose(["loss.init=torch"]).loss)
+    assert described(compose([]).loss)["init"] == "bert"
 
 
 SLIPS = {

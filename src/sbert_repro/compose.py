@@ -66,6 +66,11 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 """Options of any command, what their numbers must be, and how to say so."""
 
 
+_AS_BEFORE = {"init": "torch"}
+"""Options that came later, and what was done before: at that value they are no part of a key, so
+that earlier runs keep theirs."""
+
+
 # Composing
 
 
@@ -111,7 +116,8 @@ def options_of(config_name: str) -> list[str]:
     Returns:
         list[str]: ``["encoder", "encoder.path", …, "experiment"]``.
     """
-    return [*_keys(_composed((), config_name)), "experiment"]
+    groups = ["experiment", "recipe"] if config_name == "train" else ["experiment"]
+    return [*_keys(_composed((), config_name)), *groups]
 
 
 def _keys(config: DictConfig) -> list[str]:
@@ -276,6 +282,8 @@ def described(node: DictConfig) -> dict[str, Any]:
     parameters = inspect.signature(target).parameters.values()
     options = {p.name: p.default for p in parameters if p.default is not p.empty}
     options |= {k: v for k, v in plain(node).items() if k != "_target_"}
+    before = _AS_BEFORE
+    options = {k: v for k, v in options.items() if k not in before or v != before[k]}
     described: dict[str, Any] = plain({**options, "name": target.name, "version": target.VERSION})
     return described
 

@@ -95,6 +95,8 @@ class ProfileConfig:
     limits: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     learning_rate: float = 2e-5
+    head_init: str = "bert"
+    row_recipes: bool = False  # rows of tables are trained with the recipe that they name
     save_every: int = 2000
     stand_ins: dict[str, str] = field(default_factory=dict)
     trained_stand_ins: dict[str, list[str]] = field(default_factory=dict)

@@ -7,6 +7,8 @@ import torch
 
 from sbert_repro.errors import UserError
 from sbert_repro.losses.classification import ClassificationLoss
+from sbert_repro.losses.cross_classification import CrossClassificationLoss
+from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.losses.regression import RegressionLoss
 from sbert_repro.losses.triplet import TripletLoss
 
@@ -27,6 +29,25 @@ def test_classification_is_the_cross_entropy_of_the_papers_softmax():
 def test_classification_without_bias_is_the_formula_as_printed():
     loss = ClassificationLoss(width=4, concatenation=["|u-v|"], num_labels=5, bias=False)
     assert [tuple(p.shape) for p in loss.parameters()] == [(5, 4)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda init: ClassificationLoss(width=500, init=init),
+        lambda init: CrossClassificationLoss(width=1000, init=init),
+        lambda init: CrossRegressionLoss(width=1000, init=init),
+    ],
+)
+def test_a_head_begins_as_berts_layers_or_as_pytorchs(make):
+    head = make("bert").head
+    assert head.bias.abs().max() == 0 and head.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    torch.manual_seed(1)
+    begun = make("torch").head
+    torch.manual_seed(1)
+    assert torch.equal(begun.weight, torch.nn.Linear(begun.in_features, len(begun.bias)).weight)
+    with pytest.raises(UserError, match=r"loss\.init=zeros"):
+        make("zeros")
 
 
 def test_an_unknown_part_is_refused():

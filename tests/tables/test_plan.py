@@ -286,3 +286,21 @@ def test_over_all_tables_a_shared_training_counts_once(monkeypatch, small, work)
     costs = [(cost and cost.trainings, shares) for _, cost, shares, _ in total.tables]
     assert costs == [(9, 0), (9, 9), (None, 0)]
     assert (len(total.stages), len(total.scores)) == (9, 22)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_rows_recipe_holds_in_the_papers_profile_and_what_is_typed_wins(planned, profile):
+    def optimizers(*changes):
+        made = planned(profile, changes, table=spec.load("2"))
+        stages = [
+            stage
+            for name in ("SBERT-NLI-STSb-base", "SRoBERTa-NLI-STSb-base")
+            for job in named(made, name)[:1]
+            for stage in job.stages
+        ]
+        return [stage.config.optimizer._target_.rpartition(".")[2] for stage in stages]
+
+    usual = ["AdamW"] * 4 if profile == "demo" else ["AdamW"] * 2
+    papers = ["BertAdam", "BertAdam", "AdamW2019", "AdamW2019"]
+    assert optimizers() == (papers if profile == "paper" else usual)
+    assert set(optimizers("optimizer=sgd_shrink")) == {"ShrinkingSgd"}

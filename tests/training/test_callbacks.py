@@ -13,7 +13,14 @@ from torch import nn
 
 from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.training.callbacks import LAST, AtomicCheckpointIO, BestWeights, DevSet, LossCurve
+from sbert_repro.training.callbacks import (
+    LAST,
+    AtomicCheckpointIO,
+    BestWeights,
+    DevSet,
+    LossCurve,
+    is_look,
+)
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
 
@@ -238,3 +245,9 @@ def test_weights_that_are_no_numbers_are_never_saved(config_of, tmp_path, monkey
         fit(config_of("loss=regression"), tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "checkpoints" / LAST, weights_only=True)
     assert saved["global_step"] == 5
+
+
+def test_looks_are_counted_from_each_epochs_start():
+    assert [s for s in range(1, 1441) if is_look(s, 360, 1000)] == [360, 720, 1080, 1440]
+    assert [s for s in range(1, 3001) if is_look(s, 2500, 1000)] == [1000, 2000, 2500]
+    assert [s for s in range(1, 7) if is_look(s, 3, None)] == [3, 6]

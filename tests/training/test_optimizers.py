@@ -10,6 +10,7 @@ from transformers import get_constant_schedule_with_warmup, get_linear_schedule_
 
 from sbert_repro.training.optimizers import (
     AdamW,
+    AdamW2019,
     BertAdam,
     ShrinkingSgd,
     parameter_groups,
@@ -87,7 +88,7 @@ def bert_adam(w, g, moments, t, decays):
 
 CASES = {
     "adamw": (AdamW(lr=1e-2, weight_decay=0.1), adamw),
-    "adamw_v02": (AdamW(lr=1e-2, weight_decay=0.1, eps=1e-6, correct_bias=False), old_adamw),
+    "adamw_2019": (AdamW2019(lr=1e-2, weight_decay=0.1), old_adamw),
     "bertadam": (BertAdam(lr=1e-2, weight_decay=0.1), bert_adam),
 }
 
@@ -123,7 +124,7 @@ def test_biases_layer_norms_and_frozen_weights_do_not_decay():
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
 
 
-@pytest.mark.parametrize("name", ["adamw_v02", "bertadam"])
+@pytest.mark.parametrize("name", ["adamw_2019", "bertadam"])
 def test_state_survives_a_round_trip(name, tmp_path):
     recipe = CASES[name][0]
     network = Network()

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -47,7 +48,9 @@ def key(overrides):
         "concatenation=u_v",
         "++loss.bias=false",
         "loss=regression",
-        "optimizer=bertadam",
+        "optimizer=adamw",
+        "optimizer=adamw_2019",
+        "loss.init=torch",
         "optimizer.lr=1e-4",
         "data.limit=20",
         "data.max_length=64",
@@ -59,7 +62,7 @@ def key(overrides):
         "trainer.precision=bf16",
         "trainer.warmup=0",
         "trainer.decay=constant",
-        "trainer.max_grad_norm=null",
+        "trainer.max_grad_norm=1",
         "trainer.evaluate_every=5",
         "checkpoint=last",
         "encoder.layer=first_last",
@@ -107,7 +110,7 @@ def test_the_key_does_not_know_where_things_lie(key, small_root, tiny_bert, tmp_
 @pytest.mark.parametrize("file", ["nli/train.parquet", "stsb/dev.parquet"])
 def test_the_key_knows_the_data_by_content(key, small_root, tmp_path, file):
     root = shutil.copytree(small_root, tmp_path / "changed")
-    (root / file).write_bytes((root / file).read_bytes() + b"\0")
+    pd.read_parquet(root / file).iloc[:-1].to_parquet(root / file)
     assert key(LOSS, f"paths.data={root}") != key(LOSS)
 
 
@@ -378,3 +381,22 @@ def test_a_run_of_the_time_when_keys_held_import_paths_is_found(overrides, tmp_p
     assert (found["key"], found["scores"]) == (key, new["scores"])
     assert [fact for fact in new["facts"] if fact["code"] == "rows"] == found["facts"][:-1]
     assert found["facts"][-1] == {"code": "facts_of_before"}
+
+
+@pytest.mark.parametrize(
+    ("more", "differ"),
+    [
+        ([], True),  # 6 steps an epoch: step 8 was looked at, step 10 is
+        (["trainer.evaluate_every=3"], False),
+        (["trainer.evaluate_every=null"], False),
+        (["trainer.evaluate_every=100"], False),
+        (["trainer.epochs=1"], False),
+        (["trainer.max_steps=8"], False),
+        (["data.limit=8"], False),
+        (["data.dev=null", "checkpoint=last"], False),
+    ],
+)
+def test_keys_say_that_looks_are_counted_in_each_epoch_where_that_matters(overrides, more, differ):
+    typed = overrides(LOSS, *more)
+    trainer = settings_of(compose(typed), typed)["trainer"]
+    assert trainer.get("looks") == ("each epoch" if differ else None)

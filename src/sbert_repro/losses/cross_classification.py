@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sbert_repro.losses.objective import Needs, Objective
+from sbert_repro.losses.objective import Needs, Objective, head
 
 
 class CrossClassificationLoss(Objective):
@@ -23,17 +23,20 @@ class CrossClassificationLoss(Objective):
     name: ClassVar[str] = "cross_classification"
     VERSION: ClassVar[int] = 1
 
-    def __init__(self, width: int, num_labels: int = 3, dropout: float = 0.1) -> None:
+    def __init__(
+        self, width: int, num_labels: int = 3, dropout: float = 0.1, init: str = "torch"
+    ) -> None:
         """Make the head.
 
         Args:
             width: Width ``D`` of the pooled output.
             num_labels: Classes.
             dropout: Share of the pooled output that is dropped in training.
+            init: How the head begins, one of `objective.INITS`.
         """
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, num_labels)
+        self.head = head(width, num_labels, init=init)
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
         """Give the mean cross-entropy.

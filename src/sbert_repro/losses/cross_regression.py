@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sbert_repro.errors import UserError
-from sbert_repro.losses.objective import Needs, Objective
+from sbert_repro.losses.objective import Needs, Objective, head
 
 ERRORS = ("cross_entropy", "squared")
 
@@ -29,13 +29,20 @@ class CrossRegressionLoss(Objective):
     name: ClassVar[str] = "cross_regression"
     VERSION: ClassVar[int] = 1
 
-    def __init__(self, width: int, error: str = "cross_entropy", dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        width: int,
+        error: str = "cross_entropy",
+        dropout: float = 0.1,
+        init: str = "torch",
+    ) -> None:
         """Make the head.
 
         Args:
             width: Width ``D`` of the pooled output.
             error: ``cross_entropy`` or ``squared``.
             dropout: Share of the pooled output that is dropped in training.
+            init: How the head begins, one of `objective.INITS`.
 
         Raises:
             UserError: If there is no such error.
@@ -45,7 +52,7 @@ class CrossRegressionLoss(Objective):
             raise UserError(f"loss.error={error}: expected one of {', '.join(ERRORS)}")
         self.error = error
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, 1)
+        self.head = head(width, 1, init=init)
 
     def predict(self, embeddings: Tensor) -> Tensor:
         """Score pairs.

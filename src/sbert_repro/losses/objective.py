@@ -6,7 +6,37 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from sbert_repro.errors import UserError
+
 Needs = Literal["labels", "scores", "triplets"]
+INITS = ("bert", "torch")
+_BERT_STD = 0.02
+
+
+def head(width: int, outputs: int, *, bias: bool = True, init: str = "torch") -> nn.Linear:
+    """Make the linear layer on top of an encoder.
+
+    Args:
+        width: Width of what it sees.
+        outputs: Classes, or 1 for a score.
+        bias: Whether it has one.
+        init: ``torch``: the default of ``nn.Linear``, uniform within 1/sqrt(width); ``bert``: as
+            BERT's own layers, N(0, 0.02) and a bias of 0.
+
+    Returns:
+        The layer.
+
+    Raises:
+        UserError: If there is no such init.
+    """
+    if init not in INITS:
+        raise UserError(f"expected one of {', '.join(INITS)}", where=f"loss.init={init}")
+    layer = nn.Linear(width, outputs, bias=bias)
+    if init == "bert":
+        nn.init.normal_(layer.weight, std=_BERT_STD)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Objective(nn.Module):

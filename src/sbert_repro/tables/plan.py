@@ -384,7 +384,8 @@ def _jobs(
     chosen = seeds if row.trained else (UNTRAINED,)
     tasks = dict.fromkeys(str(column.task) for column in columns)
     task_names = {n: base.profile.stand_ins[n] for n in tasks if n in base.profile.stand_ins}
-    words = [*row.overrides, *columns[0].overrides]
+    recipe = row.recipe if base.profile.row_recipes else ()
+    words = [*row.overrides, *recipe, *columns[0].overrides]
     instead_of = row.instead_of
     try:
         if not instead_of:  # else a training of its own, with its own encoder and data
@@ -545,7 +546,8 @@ def trained_instead(row: Row, stand_ins: Mapping[str, Sequence[str]]) -> Row:
     name = _encoder(row.overrides)
     if row.trained or name not in stand_ins:
         return row
-    return replace(row, trained=True, overrides=tuple(stand_ins[name]), instead_of=name)
+    overrides = tuple(stand_ins[name])
+    return replace(row, trained=True, overrides=overrides, recipe=(), instead_of=name)
 
 
 def _encoder(overrides: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ TABLES = CONFIG_DIR / "tables"
 
 _TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "timed", "columns", "rows"}
 _COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of"}
-_ROW_KEYS = {"name", "section", "train", "encoder", "quoted", "parts", "paper", "paper_sd", "note"}
+_ROW_KEYS = {"name", "section", "train", "recipe", "encoder", "quoted", "parts"}
+_ROW_KEYS |= {"paper", "paper_sd", "note"}
 _PARTS = ("folds", "topics")
 
 
@@ -55,6 +56,8 @@ class Row:
         paper_sd: The paper's ± by column, where it prints one.
         note: What a reader has to know about the paper's row.
         instead_of: The paper's encoder, where a profile trains another one instead; else "".
+        recipe: Options in which the paper's training of this row differs from that of most rows;
+            for profiles with `row_recipes`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Row:
     paper_sd: dict[str, float]
     note: str
     instead_of: str = ""
+    recipe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,8 @@ def _row(content: dict[str, Any], columns: list[str]) -> Row:
     parts = str(content.get("parts", ""))
     if parts and (parts not in _PARTS or kinds != ["train"]):
         raise ValueError(f"{what}: parts is one of {_list(_PARTS)}, for a row with train")
+    if "recipe" in content and kinds != ["train"]:
+        raise ValueError(f"{what}: recipe is for a row with train")
     quoted = kinds == ["quoted"]
     return Row(
         name=str(content["name"]),
@@ -182,6 +188,7 @@ def _row(content: dict[str, Any], columns: list[str]) -> Row:
         paper=_numbers(content["paper"], columns, what),
         paper_sd=_numbers(content.get("paper_sd", [None] * len(columns)), columns, what),
         note=str(content.get("note", "")).strip(),
+        recipe=tuple(content.get("recipe", ())),
     )
 
 

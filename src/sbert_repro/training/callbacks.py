@@ -307,6 +307,24 @@ class BestWeights:
             ) from problem
 
 
+def is_look(step: int, epoch_steps: int, every: int | None) -> bool:
+    """Tell whether dev is scored after a step, the run's last one apart.
+
+    # paper: silent / here: the steps are counted from each epoch's start, and dev is scored at its
+    # end too, as in the authors' code / effect: which weights of several epochs are kept
+
+    Args:
+        step: Steps of the run so far.
+        epoch_steps: Steps of an epoch.
+        every: Steps between two looks; ``None``: only at the end of each epoch.
+
+    Returns:
+        Whether it is.
+    """
+    in_epoch = step % epoch_steps
+    return in_epoch == 0 or (every is not None and in_epoch % every == 0)
+
+
 class Steps(Protocol):
     """What a callback knows of the run's loader: `epoch_steps` of an epoch, `steps` of the run."""
 
@@ -331,7 +349,8 @@ class DevAndCheckpoint(Callback):
         folder: The folder of the checkpoints.
         loader: Knows how many steps an epoch and the run have.
         dev: The rows to score, if any.
-        evaluate_every: Steps between evaluations; ``None``: only at the end of each epoch.
+        evaluate_every: Steps between evaluations, counted anew in each epoch; ``None``: only at
+            the end of each epoch.
         save_every: Steps between checkpoints; the last step is saved too.
         keep_best: Whether to keep the weights of the best evaluation.
         tracking: Gets the curves.
@@ -416,8 +435,9 @@ class DevAndCheckpoint(Callback):
                 self._best.delete_others(self.best_step)
 
     def _is_evaluation(self, step: int) -> bool:
-        often = self._evaluate_every is not None and step % self._evaluate_every == 0
-        return often or step % self._loader.epoch_steps == 0 or step == self._loader.steps
+        return is_look(step, self._loader.epoch_steps, self._evaluate_every) or (
+            step == self._loader.steps
+        )
 
     def _evaluate(self, trainer: Trainer, module: SiameseModule, step: int) -> None:
         assert self._dev is not None

@@ -9,6 +9,7 @@ scores) and ``record.json`` (the ledger's record, written last). A run whose los
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shutil
@@ -34,6 +35,7 @@ from sbert_repro.redaction import without_secrets
 from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import pretrained, tracking
+from sbert_repro.training.callbacks import is_look
 
 KIND = "train"
 _TRAINER = (
@@ -79,7 +81,7 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         "encoder": pretrained.identity(config),
         **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
-        "trainer": {option: trainer[option] for option in (*_TRAINER, *used)},
+        "trainer": {option: trainer[option] for option in (*_TRAINER, *used)} | _looks(config),
         "checkpoint": plain(config.checkpoint),
         "seed": config.seed,
         "parent": None if config.parent is None else key_of(*_parent(config, overrides)),
@@ -281,6 +283,30 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "dev": dev,
         **({"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}),
     }
+
+
+def _looks(config: DictConfig) -> dict[str, str]:
+    """Say that looks at dev are counted from each epoch's start, where that makes a difference.
+
+    Earlier runs counted them from the run's start; those whose looks are the same keep their keys.
+    """
+    data, trainer = config.data, config.trainer
+    every = trainer.evaluate_every
+    if data.dev is None or every is None or trainer.epochs == 1:
+        return {}
+    path = split_path(dataset(data.name), Path(config.paths.data), data.split)
+    count = _count_rows(data.name, data.split, data.limit, Path(config.paths.data), _content(path))
+    epoch = math.ceil(count / trainer.batch_size)
+    total = min(epoch * trainer.epochs, trainer.max_steps or epoch * trainer.epochs)
+    before = {step for step in range(1, total) if step % every == 0 or step % epoch == 0}
+    now = {step for step in range(1, total) if is_look(step, epoch, every)}
+    return {} if now == before else {"looks": "each epoch"}
+
+
+@functools.lru_cache(maxsize=64)
+def _count_rows(name: str, split: str, limit: int | None, root: Path, sha256: str) -> int:
+    """Count the rows of a split, once for each content of its file."""
+    return len(read(dataset(name), root, split, limit=limit, allow_partial=True))
 
 
 def _content(path: Path) -> str:
