@@ -80,17 +80,22 @@ verify-released: setup  ## score released models and compare with their publishe
 	@$(RUN) scripts/verify_released.py $(ARGS)
 
 headline: setup  ## the most similar pair of 10,000 sentences, timed beside the cross-encoder
-	@$(RUN) scripts/headline.py profile=$(PROFILE) $(ARGS)
+	@$(RUN) scripts/headline.py profile=$(PROFILE) $(TIMED_ARGS)
+
+# reproduce-all gives every command the words of ARGS but those that only the others know.
+OF_TRAINING := trainer.% optimizer.% classifier.% wandb.% checkpoint=%
+OF_TIMES := repeats=% sentences=% batch_size=% pairs=% largest=% again=%
+TIMED_ARGS = $(if $(ALL),$(filter-out $(OF_TRAINING),$(ARGS)),$(ARGS))
+TRAINED_ARGS = $(if $(ALL),$(filter-out $(OF_TIMES),$(ARGS)),$(ARGS))
 
 table-%: setup  ## one table of the paper, such as table-1
-	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(if $(and $(ALL),$(filter $*,$(TIMED))),1,$(JOBS)) $(ARGS)
+	@$(RUN) scripts/table.py table=$* profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(if $(and $(ALL),$(filter $*,$(TIMED))),1,$(JOBS)) $(if $(filter $*,$(TIMED)),$(TIMED_ARGS),$(TRAINED_ARGS))
 
-# With ARGS, which are options of tables, the headline is left out: it has others.
 reproduce-all: setup  ## every table that has a file in configs/tables, and the headline
 ifneq ($(filter --dry-run,$(ARGS)),)
 	@$(RUN) scripts/table.py table=all profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(JOBS) $(ARGS)
 else
-	@$(MAKE) --no-print-directory --keep-going ALL=1 $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(strip $(ARGS)),,headline)
+	@$(MAKE) --no-print-directory --keep-going ALL=1 $(TABLES:configs/tables/table_%.yaml=table-%) headline
 endif
 
 clean:  ## remove caches; keeps .venv, data and results

@@ -354,9 +354,10 @@ def write_universal_sentence_encoder(hub: Path, width: int = 512) -> None:
         hub: The folder that the server serves.
         width: Numbers of a vector.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow
 
+    tensorflow.get_logger().setLevel("ERROR")
     path = hub / "sites" / "tfhub.dev" / "google" / "universal-sentence-encoder-large" / "3"
     old = tensorflow.compat.v1
     rows = np.random.default_rng(5).standard_normal((500, width)).astype(np.float32)
