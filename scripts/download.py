@@ -39,7 +39,11 @@ ENCODERS = ("bert_base", "bert_large", "roberta_base", "roberta_large")
 GROUPS = {
     word_vectors.FOLDER: [published.name for published in word_vectors.PUBLISHED],
     "encoders": list(ENCODERS),
+    "snli": ["nli"],
+    "multi_nli": ["nli"],
+    "kornli": ["kornli_xnli"],
 }
+"""Further words for ``sets=``: several things at once, and other names of one."""
 FAILED = 1
 
 

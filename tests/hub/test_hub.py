@@ -128,7 +128,7 @@ def test_a_bad_network_is_waited_for_and_other_bytes_are_refused(site: Site):
     faults.plan("triplet/test-00000-of-00001.parquet", "other")
     faults.plan("bert-base-uncased/model.safetensors", "other")
     faults.plan("nlp.stanford.edu/data/glove.6B.zip", *["503"] * 4)
-    sets = "sets=[korsts,nli,sts16,stsb,trec,wikisections,glove.6B.300d.txt,bert_base]"
+    sets = "sets=[korsts,snli,sts16,stsb,trec,wikisections,glove.6B.300d.txt,bert_base]"
     done = site.run("download.py", sets, "allow_partial=true")
     assert not any(faults.planned.values()), "every fault was met"
     assert done.returncode == 1

@@ -333,10 +333,10 @@ def _exception(state: tenacity.RetryCallState) -> BaseException | None:
 def _answered(problem: BaseException | None) -> bool:
     """Tell whether a host is there, whatever it answers."""
     chain = [] if problem is None else _chain(problem)
-    return any(isinstance(one, _Cut) or _status(one) for one in chain)
+    return any(isinstance(one, CutShort) or _status(one) for one in chain)
 
 
-class _Cut(ConnectionError):
+class CutShort(ConnectionError):
     """An answer that ends too early; urllib takes it for a whole one."""
 
 
@@ -452,7 +452,7 @@ def _stream(url: str, target: Path) -> None:
                 bar.advance(task, len(chunk))
             found = out.tell()
     if total is not None and found != total:
-        raise _Cut(f"{found:,} of {total:,} bytes came")
+        raise CutShort(f"{found:,} of {total:,} bytes came")
 
 
 def on_the_hub(
