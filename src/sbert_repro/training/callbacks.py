@@ -10,23 +10,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.data.batches import Column, pad
-from sbert_repro.errors import Diverged, UserError
+from sbert_repro.errors import Diverged
 from sbert_repro.similarity import cosine, spearman
-from sbert_repro.storage import as_system_errors, replacing
+from sbert_repro.training.callbacks import LAST, BestWeights
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
 
-LAST = "last.ckpt"
 _BATCH = 64
 """Dev sentences in one pass of the network."""
 _FETCH_EVERY = 50
@@ -204,107 +201,6 @@ class LossCurve:
         if not first:
             return math.nan, math.nan
         return sum(first) / len(first), sum(last) / len(last)
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints: whole or absent, and read without unpickling code.
-
-    Lightning itself writes to the system's temporary folder first, so its last move may be a copy.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint of tensors and plain values.
-
-        Args:
-            checkpoint: Its content.
-            path: The file.
-            storage_options: Lightning's; not used.
-
-        Raises:
-            UserError: If it cannot be written, on a full disk for example.
-        """
-        with replacing(Path(path)) as temporary, as_system_errors():
-            torch.save(checkpoint, temporary)
-
-    def load_checkpoint(
-        self,
-        path: str | Path,
-        map_location: Callable[..., Any] | None = lambda storage, _: storage,
-        weights_only: bool | None = True,
-    ) -> dict[str, Any]:
-        """Read a checkpoint of tensors and plain values, whatever ``weights_only`` says.
-
-        Args:
-            path: The file.
-            map_location: Where its tensors go.
-            weights_only: Lightning's; always true here.
-
-        Returns:
-            Its content.
-
-        Raises:
-            UserError: If it is damaged.
-        """
-        try:
-            found: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as problem:  # torch has several kinds for a damaged file
-            raise UserError(
-                f"not a readable checkpoint ({type(problem).__name__})",
-                where=path,
-                mend="delete it to start this run over",
-            ) from problem
-        return found
-
-
-class BestWeights:
-    """The weights of the best step so far, one file per step.
-
-    The step is part of the file's name, and the checkpoint knows the step: a run that was killed
-    after it found a better step, but before it saved a checkpoint, resumes from an older step whose
-    file is still there.
-
-    Args:
-        folder: The folder of the run's checkpoints.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _path(self, step: int) -> Path:
-        return self._folder / f"best-{step}.safetensors"
-
-    def save(self, module: nn.Module, step: int) -> None:
-        """Write a module's weights, the objective's included."""
-        weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
-        with replacing(self._path(step)) as temporary, as_system_errors():
-            save_file(weights, temporary)
-
-    def delete_others(self, step: int | None) -> None:
-        """Delete the files that no checkpoint refers to any more: all but the one of ``step``."""
-        for path in self._folder.glob("best-*.safetensors"):
-            if step is None or path != self._path(step):
-                path.unlink(missing_ok=True)
-
-    def restore(self, module: nn.Module, step: int) -> None:
-        """Load the weights of a step back into a module.
-
-        Args:
-            module: It is changed.
-            step: The step they were kept at.
-
-        Raises:
-            UserError: If the file is gone or damaged.
-        """
-        try:
-            module.load_state_dict(load_file(self._path(step)))
-        except Exception as problem:
-            raise UserError(
-                f"no readable weights ({type(problem).__name__})",
-                where=self._path(step),
-                mend=f"delete {self._folder} to start this run over",
-            ) from problem
 
 
 def is_look(step: int, epoch_steps: int, every: int | None) -> bool:
