@@ -19,7 +19,7 @@ from sbert_repro.batch import Batch, Tokens
 from sbert_repro.data.batches import Column, pad
 from sbert_repro.errors import Diverged
 from sbert_repro.similarity import cosine, spearman
-from sbert_repro.training.callbacks import LAST, BestWeights
+from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
