@@ -13,14 +13,8 @@ from torch import nn
 
 from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.training.callbacks import (
-    LAST,
-    AtomicCheckpointIO,
-    BestWeights,
-    DevSet,
-    LossCurve,
-    is_look,
-)
+from sbert_repro.training.callbacks import DevSet, LossCurve, is_look
+from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO, BestWeights
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
 

@@ -26,7 +26,7 @@ from sbert_repro.losses.regression import RegressionLoss
 from sbert_repro.losses.triplet import TripletLoss
 from sbert_repro.pooling.mean import MeanPooling
 from sbert_repro.training import devices
-from sbert_repro.training.callbacks import LAST
+from sbert_repro.training.checkpoints import LAST
 from sbert_repro.training.devices import check_devices, run_processes, share
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule

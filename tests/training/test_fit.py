@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sbert_repro.backbone.transformer import load
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
-from sbert_repro.training.callbacks import LAST
+from sbert_repro.training.checkpoints import LAST
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.run import key_of

@@ -10,7 +10,7 @@ import torch
 from sbert_repro.compose import compose
 from sbert_repro.errors import UserError
 from sbert_repro.training import fit as fitting
-from sbert_repro.training.callbacks import LAST, BestWeights
+from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.fit import fit
 
 from .conftest import Killed, at_step, die, outcome

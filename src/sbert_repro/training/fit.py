@@ -24,7 +24,8 @@ from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.training import pretrained
-from sbert_repro.training.callbacks import LAST, AtomicCheckpointIO, DevAndCheckpoint, ProgressBar
+from sbert_repro.training.callbacks import DevAndCheckpoint, ProgressBar
+from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO
 from sbert_repro.training.datamodule import TrainLoader, load_examples, prepare_for
 from sbert_repro.training.devices import check_devices, ddp, run_processes, share
 from sbert_repro.training.module import SiameseModule
