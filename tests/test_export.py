@@ -1,5 +1,7 @@
 """A run given away: sentence-transformers loads it, its card says where it comes from."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,15 @@ def test_the_card_names_base_data_scores_settings_and_limits(runs, tmp_path):
         assert words in body, words
     assert "korsts" not in body and "dev_best |" not in body
     assert "Licence" in body and "None" not in body and str(tmp_path) not in text
+
+
+def test_the_card_names_a_first_stage_that_lies_under_the_key_of_an_earlier_version(runs, tmp_path):
+    key = "c" * 16
+    shutil.copytree(runs / KEY, runs / key)
+    (runs / key / "record.json").unlink()
+    Ledger(runs).put(key, {**record("stsb", parent="d" * 16), "parent": NLI})
+    export(key, tmp_path / "model", runs)
+    assert f"Run `{NLI}`" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_what_is_there_is_left_alone(runs, tmp_path):

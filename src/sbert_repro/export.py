@@ -100,9 +100,18 @@ def _check(key: str, record: Record, model: Path) -> None:
 def _stages(record: Record, ledger: Ledger) -> list[Record]:
     """Return the record and those of the runs it started from, the first one first."""
     stages = [record]
-    while (parent := stages[0]["settings"].get("parent")) and (found := ledger.get(parent)):
+    while (parent := _parent_key(stages[0])) and (found := ledger.get(parent)):
         stages.insert(0, found)
     return stages
+
+
+def _parent_key(record: Record) -> str | None:
+    """Return the key under which a run's first stage lies, which may be one of an earlier version.
+
+    Records of earlier versions name it in their settings alone.
+    """
+    key: str | None = record.get("parent") or record["settings"].get("parent")
+    return key
 
 
 def _scores_of(model: Path, ledger: Ledger) -> list[Record]:

@@ -26,6 +26,7 @@ from sbert_repro.training.run import (
     refuse_diverged,
     settings_of,
     train,
+    with_facts,
 )
 
 LOSS = "loss=classification"
@@ -381,6 +382,29 @@ def test_a_run_of_the_time_when_keys_held_import_paths_is_found(overrides, tmp_p
     assert (found["key"], found["scores"]) == (key, new["scores"])
     assert [fact for fact in new["facts"] if fact["code"] == "rows"] == found["facts"][:-1]
     assert found["facts"][-1] == {"code": "facts_of_before"}
+
+
+def test_a_run_of_that_time_is_found_where_it_had_no_dev_rows(overrides, small_root, tmp_path):
+    root = shutil.copytree(small_root, tmp_path / "data")
+    (root / "stsb" / "dev.parquet").unlink()
+    typed = overrides(
+        "loss=regression", "trainer.max_steps=1", "checkpoint=last", f"paths.data={root}"
+    )
+    config = compose(typed)
+    new = train(config, typed)
+    before = {**new, "facts": [{"code": "facts_of_before"}]}
+    assert with_facts(before, config, typed)["facts"] == [*new["facts"], *before["facts"]]
+
+
+def test_a_run_that_diverged_at_that_time_is_not_trained_again(overrides, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.fitting, "fit", None)
+    typed = overrides("loss=regression")
+    config = compose(typed)
+    folder = tmp_path / "results" / "runs" / former_key_of(config, typed)
+    folder.mkdir(parents=True)
+    (folder / "diverged.json").write_text('{"seed": 1, "said": "the loss is nan at step 7"}')
+    with pytest.raises(Diverged, match=f"the loss is nan at step 7: run {folder.name} is not"):
+        train(config, typed)
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,9 @@ class LedgerWork:
 
     def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
         """Return the record of a run; a UserError says that it diverged."""
-        from sbert_repro.training.run import find, key_of, refuse_diverged
+        from sbert_repro.training.run import find
 
-        record = find(config, list(overrides), self.ledger, self.published)
-        if record is None:
-            refuse_diverged(self.ledger.folder(key_of(config, list(overrides))))
-        return record
+        return find(config, list(overrides), self.ledger, self.published)
 
     def records(self) -> list[Record]:
         """Return all records there are."""
@@ -161,7 +158,7 @@ def _refusal(
 
 
 class Launcher(Protocol):
-    """Work out jobs somewhere."""
+    """Carry out jobs, wherever that may be."""
 
     def run(self, jobs: Sequence[Job], finished: Callable[[Job, Result], object]) -> None:
         """Carry out jobs.
@@ -247,7 +244,7 @@ def _is_memory(error: Exception) -> bool:
 
 
 class InProcess:
-    """Work out jobs in this process, one after the other.
+    """Carry out jobs in this process, one after the other.
 
     Args:
         work: Training and evaluation.
@@ -278,7 +275,7 @@ def _failed_before(job: Job, failed: dict[str, Result]) -> Result | None:
 
 
 class Processes:
-    """Work out jobs in several processes at a time.
+    """Carry out jobs in several processes at a time.
 
     Each process is a pool of its own, so that one that is killed ends no other, and it is known
     which job it had.

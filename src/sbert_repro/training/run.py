@@ -29,7 +29,7 @@ from sbert_repro.data import tokens
 from sbert_repro.data.read import missing, read, split_path
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.facts import Fact
+from sbert_repro.facts import Fact, fact
 from sbert_repro.ledger import Ledger, Published, Record, provenance
 from sbert_repro.redaction import without_secrets
 from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
@@ -122,6 +122,8 @@ def find(
 ) -> Record | None:
     """Look a run up, under its key or the one it had before.
 
+    A run that diverged is found too: whoever asks is told so, whichever key it had.
+
     Args:
         config: The composed options.
         overrides: The options as typed.
@@ -130,12 +132,19 @@ def find(
 
     Returns:
         Its record; ``None`` when it has not been finished. ``record["key"]`` names its folder.
+
+    Raises:
+        Diverged: If it has diverged.
     """
     keys = (key_of(config, overrides), former_key_of(config, overrides))
     record = ledger.get(*keys)
     if record is None and published is not None:
         record = published.get(*keys)
-    return None if record is None else with_facts(record, config, overrides)
+    if record is None:
+        for key in keys:
+            refuse_diverged(ledger.folder(key))
+        return None
+    return with_facts(record, config, overrides)
 
 
 def with_facts(record: Record, config: DictConfig, overrides: list[str]) -> Record:
@@ -149,23 +158,29 @@ def with_facts(record: Record, config: DictConfig, overrides: list[str]) -> Reco
         overrides: The options as typed.
 
     Returns:
-        The record itself, or a copy with the facts of its rows.
+        The record itself, or a copy with the facts of its weights and of its rows.
     """
     if all(one["code"] != "facts_of_before" for one in record["facts"]):
         return record
-    facts = [
-        fact for stage in stages(config, overrides)[::-1] for fact in _facts_of_rows(stage)
-    ]  # fmt: skip
-    return {**record, "facts": [*facts, *record["facts"]]}
+    in_order = stages(config, overrides)[::-1]
+    facts = pretrained.facts(in_order[0])
+    for stage in in_order:
+        facts += _facts_of_rows(stage)
+    return {**record, "facts": _distinct([*facts, *record["facts"]])}
 
 
 def _facts_of_rows(config: DictConfig) -> list[Fact]:
-    data, facts = config.data, []
+    data, root = config.data, Path(config.paths.data)
+    facts: list[Fact] = []
     for name, split, limit in _SPLITS:
-        if data[name] is not None:
-            options = {"limit": data[limit], "allow_partial": bool(data.allow_partial)}
-            found = read(dataset(data[name]), Path(config.paths.data), data[split], **options)
-            facts += found.facts
+        if data[name] is None:
+            continue
+        record = dataset(data[name])
+        if name == "dev" and not split_path(record, root, data[split]).exists():
+            facts.append(fact("no_dev", dataset=record.name, split=data[split]))
+            continue
+        options = {"limit": data[limit], "allow_partial": bool(data.allow_partial)}
+        facts += read(record, root, data[split], **options).facts
     return facts
 
 
@@ -191,7 +206,6 @@ def train(config: DictConfig, overrides: list[str]) -> Record:
         _remove_checkpoints(ledger.folder(found["key"]))
         return found
     folder = ledger.folder(key)
-    refuse_diverged(folder)
     parent = None if config.parent is None else train(*_parent(config, overrides))
     with ledger.lock(key):
         if (found := ledger.get(key)) is not None:
@@ -246,6 +260,8 @@ def _fit(
         "scores": result.scores,
         "seed": config.seed,
         "facts": _distinct([*before, *result.facts]),
+        # Where its first stage lies; `settings` has the key that it would get today.
+        "parent": None if parent is None else parent["key"],
         "steps": result.steps,
         "train_seconds": round(result.seconds, 3),
         "wall_seconds": round(time.monotonic() - clock, 3),
