@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sbert_repro.cli import hydra_command
-from sbert_repro.storage import write_file
+from sbert_repro.storage import check_writable, write_file
 
 if TYPE_CHECKING:
     from sbert_repro.benchmarks.timing import Figures
@@ -29,7 +29,6 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     """Measure, print a table, write the figures."""
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import build
-    from sbert_repro.storage import check_writable
 
     output = None if config.output is None else Path(config.output)
     if output is not None:

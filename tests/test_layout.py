@@ -36,8 +36,13 @@ LIGHT = (
     "config",
     "ledger",
     "similarity",
+    "compose",
+    "data.read",
     "tables.spec",
+    "tables.plan",
+    "tables.cells",
     "tables.render",
+    "report.plots",
 )
 HEAVY = ("torch", "transformers", "pytorch_lightning", "datasets", "wandb", "sentence_transformers")
 SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc", "manager"}

@@ -34,7 +34,7 @@ class Tokens:
     types: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Tokens:
-        """Give the same tokens on another device.
+        """Return the same tokens on another device.
 
         Args:
             device: Where to.
@@ -47,7 +47,7 @@ class Tokens:
         return Tokens(ids, self.mask.to(device, non_blocking=True), types)
 
     def pinned(self) -> Tokens:
-        """Give the same tokens in memory that a GPU copies from by itself.
+        """Return the same tokens in pinned memory, which a GPU copies from by itself.
 
         Returns:
             Tokens: In pinned memory; their `to` does not wait for the copy.
@@ -90,7 +90,7 @@ class Batch:
         return embeddings.chunk(self.columns)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Give the same batch on another device.
+        """Return the same batch on another device.
 
         Args:
             device: Where to.
@@ -102,7 +102,7 @@ class Batch:
         return replace(self, tokens=self.tokens.to(device), target=target)
 
     def pinned(self) -> Batch:
-        """Give the same batch in memory that a GPU copies from by itself.
+        """Return the same batch in pinned memory, which a GPU copies from by itself.
 
         Returns:
             Batch: In pinned memory but for ``rows``, which stay on the CPU.

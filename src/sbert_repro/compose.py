@@ -1,7 +1,8 @@
 """Words on the command line → a checked configuration, or one line that refuses them.
 
-Every refusal of an option is in this file. `compose` refuses what does not exist or has the wrong
-type; `refuse_ignored` what was typed and would change nothing; `check_training` options that are
+What can be refused by looking at the options alone is refused here; what needs the model, the data
+or the machine, by whoever has them. `compose` refuses what does not exist or has the wrong type;
+`refuse_ignored` what was typed and would change nothing; `check_training` options that are
 each right but cannot make a training run together; `compose_table` and `compose_speed` what the
 rows of a table decide for themselves.
 """

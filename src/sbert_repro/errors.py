@@ -13,8 +13,8 @@ class UserError(Exception):
         where: The file, folder or option it was found in; "" when ``found`` says it all.
         mend: What to do about it, such as a command; "" when there is nothing to add.
         code: A word for programs, which never read sentences: ``refused``, ``missing`` (a model,
-            data set or library that is not on this machine), ``partial``, ``no_stand_in``,
-            ``out_of_memory``, ``diverged``.
+            data set or library that is not on this machine), ``partial``, ``by_hand``
+            (nobody but the user can fetch it), ``no_stand_in``, ``out_of_memory``, ``diverged``.
     """
 
     def __init__(

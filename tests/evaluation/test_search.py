@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import search
+from sbert_repro.inference.stream import read_lines
 from sbert_repro.similarity import cosine
 
 FORMATS = [torch.float32, torch.bfloat16]
@@ -246,6 +247,13 @@ def test_vectors_on_disk_need_no_encoder(tmp_path, monkeypatch):
     found = pq.read_table("f.parquet")
     assert found.column_names == ["query", "rank", "row", "score"]
     assert found["row"].to_numpy().reshape(6, 3)[:, 0].tolist() == list(range(6))
+
+
+def test_a_file_has_the_lines_that_encode_finds_in_it(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\rone\r\n\ntwo\xe2\x80\xa8two\n")
+    blocks = read_lines(path, 8).blocks()
+    assert search._read(path) == [text for block in blocks for text in block]
 
 
 def test_mistakes_are_one_line(typed, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.benchmarks.timing import Figures, conditions, interleaved
+from sbert_repro.benchmarks.timing import Figures, conditions, interleaved, peak_gb
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.faiss_index import faiss_module
 from sbert_repro.evaluation.search import top_k
@@ -61,9 +60,9 @@ class SearchBenchmark:
         faiss.omp_set_num_threads(torch.get_num_threads())
         corpus = unit_vectors(self.vectors, self.width, seed=0)
         queries = unit_vectors(self.queries, self.width, seed=1)
-        before = _peak_gb()
+        before = peak_gb()
         nearest = top_k(corpus, queries, self.k)
-        memory = _peak_gb() - before
+        memory = peak_gb() - before
         index = faiss.IndexFlatIP(self.width)
         index.add(corpus)
         works = {
@@ -113,8 +112,3 @@ def unit_vectors(count: int, width: int, seed: int) -> np.ndarray:
         block = vectors[start : start + _AT_ONCE]
         block /= np.linalg.norm(block, axis=1, keepdims=True)
     return vectors
-
-
-def _peak_gb() -> float:
-    """Return the most memory this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

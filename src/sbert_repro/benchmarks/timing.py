@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -243,6 +245,12 @@ def conditions() -> str:
         f"{device}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
         f"load {load} while measuring"
     )
+
+
+def peak_gb() -> float:
+    """Return the most memory this process has held so far, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def quiet() -> None:

@@ -9,10 +9,8 @@ import importlib
 import json
 import logging
 import multiprocessing
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -38,6 +36,7 @@ from sbert_repro.benchmarks.timing import (
     Figures,
     conditions,
     interleaved,
+    peak_gb,
     product_work,
     quiet,
     shape_and_lengths,
@@ -400,8 +399,7 @@ def _now() -> float:
 def _peak_gb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return peak_gb()
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,7 @@ def _load(tensorflow: Any, folder: Path) -> Any:
     try:
         try:
             return tensorflow.saved_model.load(str(folder))
-        except ValueError as problem:
-            if "tags" not in str(problem):
-                raise
+        except ValueError:  # raised where there are several graphs, and none was named
             return tensorflow.saved_model.load(str(folder), tags=[])
     except Exception as problem:  # a damaged graph and missing variables raise different kinds
         raise UserError(

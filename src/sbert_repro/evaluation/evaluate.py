@@ -150,8 +150,8 @@ def table(scores: Mapping[str, Any]) -> Table:
     tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
     facts = [*meta["facts"], *(fact for found in tasks.values() for fact in found["facts"])]
     only_pairs = not any("accuracy" in found for found in tasks.values())
-    joint = meta["encoder"].get("encoder") == "cross_encoder"
-    ranked = "score of each pair" if joint else "cosine"
+    scores_pairs = meta["encoder"].get("encoder") == "cross_encoder"
+    ranked = "score of each pair" if scores_pairs else "cosine"
     what = f"correlation of the {ranked} × 100" if only_pairs else "scores × 100"
     shown = Table(
         title=f"{meta['label']}: {what}",

@@ -680,7 +680,8 @@ def _read(path: Path) -> Matrix | list[str]:
         if path.suffix == ".npy":
             vectors: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
             return vectors
-        text = path.read_text(encoding="utf-8")
+        # Bytes, as scripts/encode.py reads them: reading as text would end a line at each \r too.
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError("no such file, expected a sentence a line, or .npy", where=path) from None
     except (OSError, ValueError, EOFError) as problem:

@@ -213,11 +213,11 @@ def _load_pairs(task: Task, data_root: Path, allow_partial: bool, _state: tuple[
         gold=np.concatenate([split.target for split in splits if split.target is not None]),
         subset=np.concatenate(subsets) if subsets else None,
         facts=[fact for split in splits for fact in split.facts],
-        sha256=splits[0].sha256 if len(splits) == 1 else joint_sha256(splits),
+        sha256=splits[0].sha256 if len(splits) == 1 else combined_sha256(splits),
     )
 
 
-def joint_sha256(splits: Iterable[Split]) -> str:
+def combined_sha256(splits: Iterable[Split]) -> str:
     """Return the sha256 of several splits together, in their order.
 
     Args:

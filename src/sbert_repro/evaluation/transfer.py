@@ -26,7 +26,7 @@ from sbert_repro.evaluation.logistic import (
     ProtocolName,
     train_and_test,
 )
-from sbert_repro.evaluation.tasks import Task, joint_sha256
+from sbert_repro.evaluation.tasks import Task, combined_sha256
 from sbert_repro.evaluation.vectors import encode_sets, rows_of
 from sbert_repro.facts import Fact
 
@@ -129,7 +129,7 @@ def load(
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),
         facts=[fact for split in splits for fact in split.facts],
-        sha256=joint_sha256(splits),
+        sha256=combined_sha256(splits),
     )
 
 

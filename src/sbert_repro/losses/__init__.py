@@ -1,1 +1,1 @@
-"""The three objectives of section 3; one file each, and the concatenation they share."""
+"""The objectives of section 3, of cross-encoders and of InferSent, one file each."""

@@ -64,7 +64,7 @@ class ClassificationLoss(Objective):
         return scores
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the mean cross-entropy.
+        """Return the mean cross-entropy.
 
         Args:
             embeddings: u and v, each ``[B, D]``.

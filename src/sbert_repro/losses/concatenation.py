@@ -32,10 +32,10 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     """
     known = ", ".join(PARTS)
     if not parts:
-        raise UserError(f"concatenation.parts is empty: give a list from {known}")
+        raise UserError(f"expected a list from {known}", where="concatenation.parts=[]")
     for part in parts:
         if part not in PARTS:
-            raise UserError(f"concatenation.parts has {part!r}: give a list from {known}")
+            raise UserError(f"{part!r} is none of {known}", where="concatenation.parts")
     return tuple(parts)
 
 

@@ -39,7 +39,7 @@ class CrossClassificationLoss(Objective):
         self.head = head(width, num_labels, init=init)
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the mean cross-entropy.
+        """Return the mean cross-entropy.
 
         Args:
             embeddings: Pooled outputs, one ``[B, D]``.

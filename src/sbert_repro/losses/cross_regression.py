@@ -49,7 +49,7 @@ class CrossRegressionLoss(Objective):
         """
         super().__init__()
         if error not in ERRORS:
-            raise UserError(f"loss.error={error}: expected one of {', '.join(ERRORS)}")
+            raise UserError(f"expected one of {', '.join(ERRORS)}", where=f"loss.error={error}")
         self.error = error
         self.dropout = nn.Dropout(dropout)
         self.head = head(width, 1, init=init)
@@ -69,7 +69,7 @@ class CrossRegressionLoss(Objective):
         return scores.sigmoid() if self.error == "cross_entropy" else scores
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the mean error.
+        """Return the mean error.
 
         Args:
             embeddings: Pooled outputs, one ``[B, D]``.

@@ -46,7 +46,7 @@ class FcClassificationLoss(ClassificationLoss):
         """
         super().__init__(width, concatenation, num_labels)
         if fc_dim < 1:
-            raise UserError(f"loss.fc_dim={fc_dim}: expected at least 1")
+            raise UserError("expected at least 1", where=f"loss.fc_dim={fc_dim}")
         sizes = [len(self.concatenation) * width, fc_dim, fc_dim, num_labels]
         layers: list[nn.Module] = []
         for into, out in pairwise(sizes):

@@ -1,4 +1,4 @@
-"""What an objective is, for whoever trains with one or writes another."""
+"""The base class of all training objectives, and the head that some of them share."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Objective(nn.Module):
     VERSION: ClassVar[int]
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the loss of a batch; every objective overrides this.
+        """Return the loss of a batch; every objective overrides this.
 
         Args:
             embeddings: ``k`` tensors ``[B, D]``.
@@ -75,13 +75,13 @@ class Objective(nn.Module):
         raise TypeError(f"{type(self).__name__} has no forward; choose one of configs/loss")
 
     def predict(self, embeddings: Tensor) -> Tensor:
-        """Give what a look at dev compares.
+        """Return what dev scores are computed from.
 
         Args:
             embeddings: ``[N, D]``.
 
         Returns:
             Tensor: The vectors themselves, whose similarity counts; an objective that reads a pair
-            as one gives its scores, ``[N, 1]``.
+            as one returns its scores, ``[N, 1]``.
         """
         return embeddings

@@ -24,7 +24,7 @@ class RegressionLoss(Objective):
     VERSION: ClassVar[int] = 1
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the mean squared error.
+        """Return the mean squared error.
 
         Args:
             embeddings: u and v, each ``[B, D]``.

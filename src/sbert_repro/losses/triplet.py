@@ -44,7 +44,9 @@ class TripletLoss(Objective):
         """
         super().__init__()
         if distance not in DISTANCES:
-            raise UserError(f"loss.distance={distance} is unknown: use {', '.join(DISTANCES)}")
+            raise UserError(
+                f"expected one of {', '.join(DISTANCES)}", where=f"loss.distance={distance}"
+            )
         self.margin, self.distance = margin, distance
 
     def distances(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -61,7 +63,7 @@ class TripletLoss(Objective):
         return apart(anchor, positive), apart(anchor, negative)
 
     def forward(self, embeddings: tuple[Tensor, ...], target: Tensor | None) -> Tensor:
-        """Give the mean hinge.
+        """Return the mean hinge loss.
 
         Args:
             embeddings: Anchor, positive, negative, each ``[B, D]``.
