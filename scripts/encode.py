@@ -1,4 +1,4 @@
-"""A vector a line: python scripts/encode.py encoder=NAME input=SENTENCES.txt output=E.npy."""
+"""Encode sentences: python scripts/encode.py encoder=NAME input=SENTENCES.txt output=E.npy."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class SearchConfig(EncoderConfig):
 
 @dataclass
 class BenchmarkConfig(EncoderConfig):
-    """Root of ``python scripts/benchmark.py``; ``what`` is one file a benchmark."""
+    """Root of ``python scripts/benchmark.py``; ``what`` has one file per benchmark."""
 
     what: Any = MISSING
     classifier: Any = MISSING

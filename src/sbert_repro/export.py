@@ -91,7 +91,7 @@ def _check(key: str, record: Record, model: Path) -> None:
         )
     if reads_pairs(trained_with(model)):
         raise UserError(
-            "is a cross-encoder, which gives no sentence vectors",
+            "is a cross-encoder, which has no sentence vectors",
             where=f"run {key}",
             mend=f"score pairs with encoder=cross_encoder encoder.path={model}",
         )

@@ -236,7 +236,7 @@ def filling(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         folder: What is made.
-        replace: Put it in the place of a folder that is there, instead of keeping that one. Hold a
+        replace: Replace a folder that is there, instead of keeping that one. Hold a
             `lock` when others may replace it too.
 
     Yields:

@@ -232,7 +232,7 @@ def test_an_address_goes_through_tensorflow_hubs_own_client(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "tensorflow_hub", Hub)
     assert UseEncoder(use.SOURCE).folder == tmp_path and asked == [use.SOURCE]
     with pytest.raises(
-        UserError, match=r"not to be had from TensorFlow Hub \(OSError: no network\)"
+        UserError, match=r"not available from TensorFlow Hub \(OSError: no network\)"
     ):
         UseEncoder("https://nowhere")
 

@@ -123,7 +123,7 @@ def test_one_label_is_one_line(name, root):
 
 
 def test_models_without_sentence_vectors_are_refused(root, lengths):
-    with pytest.raises(UserError, match=r"task=mr: trains a classifier .* lengths gives none"):
+    with pytest.raises(UserError, match=r"task=mr: trains a classifier .* lengths has none"):
         score(lengths, read("mr", root), None)
 
 

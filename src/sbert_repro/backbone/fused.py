@@ -49,7 +49,7 @@ class FusedNetwork:
     """A network in training; holds its working weights and the memory of its gradients."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Take a network that `covers` says yes to.
+        """Take a network that `covers` accepts.
 
         Args:
             model: A transformers encoder; its parameters stay where they are.

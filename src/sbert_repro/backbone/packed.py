@@ -596,7 +596,7 @@ def prepack(
     """Lay out a network's weights for inference, on the device where they are.
 
     Args:
-        model: A transformers encoder that `why_not` has nothing against; it can be dropped
+        model: A transformers encoder for which `why_not` returns ``None``; it can be dropped
             afterwards.
         dtype: float32 or bfloat16, for products, states and attention; sums over word pieces,
             normalisation and pooling stay fp32.

@@ -117,7 +117,7 @@ def _save_model(make: Callable[[], transformers.PreTrainedModel], seed: int, fol
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make()
-    transformers.logging.disable_progress_bar()  # one line a model, for models of 300 kB
+    transformers.logging.disable_progress_bar()  # it would be a line for each model of 300 kB
     model.save_pretrained(folder)
 
 

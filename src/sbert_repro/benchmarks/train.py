@@ -439,7 +439,7 @@ class TrainingSpeed:
 
 
 def speeds(results: Path) -> list[TrainingSpeed]:
-    """Read the figures there are, one file a profile.
+    """Read the figures there are, one file per profile.
 
     Args:
         results: `paths.results`.

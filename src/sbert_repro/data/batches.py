@@ -180,7 +180,7 @@ class BatchStream:
 class Prefetched(Generic[_T]):
     """The same items in the same order, each made in a thread while the one before it is used.
 
-    An error of ``items`` is raised in the place of its item. ``items`` is only ever asked in the
+    An error of ``items`` is raised instead of its item. ``items`` is only ever asked in the
     thread, so it must neither draw random numbers that others draw too nor count what others read.
 
     A `Prefetched` that is dropped without `close` may be collected in any thread, at any moment,

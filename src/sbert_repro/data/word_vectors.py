@@ -277,7 +277,7 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
         with lock(folder.with_suffix(".lock"), f"the conversion of {place}"):
             if not description.is_file():
                 _log.info("%s: read once, then kept in %s", place, folder)
-                # A copy without the description held sentences in the place of its counts.
+                # Copies made by earlier versions have no description; they are replaced.
                 with filling(folder, replace=True) as unfinished:
                     _convert(place, unfinished, progress)
     said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))

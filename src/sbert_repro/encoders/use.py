@@ -149,7 +149,7 @@ def _download(address: str) -> Path:
     try:
         return Path(importlib.import_module("tensorflow_hub").resolve(address))
     except Exception as problem:  # network, address and archive each have their own kinds
-        found = f"not to be had from TensorFlow Hub ({_short(problem)})"
+        found = f"not available from TensorFlow Hub ({_short(problem)})"
         raise UserError(found, where=where, mend="use a folder", code="missing") from problem
 
 

@@ -1,1 +1,1 @@
-"""One path from an encoder and a task to its scores."""
+"""Tasks and how encoders are scored on them; exact search."""

@@ -653,7 +653,7 @@ def run(config: DictConfig) -> Result:
     if any(isinstance(content, list) for content in contents.values()):
         model = encoder_of(config)
         if not isinstance(model, SentenceEncoder):
-            found = f"{model.label} gives no sentence vectors"
+            found = f"{model.label} has no sentence vectors"
             raise UserError(found, mend="choose another encoder")
         encoder = model
         facts += encoder.facts

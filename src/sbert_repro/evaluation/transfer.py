@@ -165,7 +165,7 @@ def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any
     where = f"task={data.task.name}"
     if not isinstance(encoder, SentenceEncoder):
         raise UserError(
-            f"trains a classifier on sentence vectors, and {encoder.label} gives none",
+            f"trains a classifier on sentence vectors, and {encoder.label} has none",
             where=where,
             mend="use an encoder of single sentences",
         )

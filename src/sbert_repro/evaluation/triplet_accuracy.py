@@ -88,7 +88,7 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
     """
     if not isinstance(encoder, SentenceEncoder):
         raise UserError(
-            f"compares distances between sentence vectors, and {encoder.label} gives none",
+            f"compares distances between sentence vectors, and {encoder.label} has none",
             where=f"task={data.task.name}",
             mend="use an encoder of single sentences",
         )

@@ -1,1 +1,1 @@
-"""How many sentences get through a model: order, batches, the engine."""
+"""Fast inference: batches, the engines that compute them, vectors streamed to disk."""

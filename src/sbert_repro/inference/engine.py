@@ -83,8 +83,8 @@ class Engine:
         """Choose nothing yet.
 
         Args:
-            engine: A name from ``ENGINES``; ``auto`` is ``packed`` where it can be had, and else
-                ``reference`` and a line in the log.
+            engine: A name from ``ENGINES``; ``auto`` is ``packed`` where that is possible, and
+                otherwise ``reference``, with a line in the log.
             folder: The model's folder.
             pooling: ``(states, mask) -> [N, D]``.
             layer: Which layer's states are pooled; a name from ``LAYERS``.
@@ -136,7 +136,7 @@ class Engine:
             ``packed`` or ``reference``.
 
         Raises:
-            UserError: If ``packed`` was asked for and cannot be had.
+            UserError: If ``packed`` was asked for and is not possible.
         """
         if self._asked == "reference":
             return "reference"

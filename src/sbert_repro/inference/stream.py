@@ -2,7 +2,7 @@
 
 Both may be larger than memory, and the work may be killed at any moment. Vectors go to
 ``<output>.part`` block by block; after each block ``<output>.journal`` says how many are safely on
-the disk, and the same command goes on behind the last of them. What is written does not depend on
+the disk, and the same command continues after the last of them. What is written does not depend on
 where it was stopped: blocks are cut from the input alone, and each is embedded by itself.
 """
 
@@ -32,7 +32,7 @@ from sbert_repro.storage import lock, replacing, unwritable, write_file
 VERSION = 1
 """Raised when the same input and settings would give another file."""
 EmbedBlocks = Callable[[Iterable[list[str]]], Iterator[NDArray[np.float32]]]
-"""Gives vectors ``[n, D]`` for each block of ``n`` sentences, in order."""
+"""Returns vectors ``[n, D]`` for each block of ``n`` sentences, in order."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def encode_file(
         source: UTF-8 text, a sentence a line.
         output: A file to write, ``.npy`` (``[N, D]``, float32) or ``.parquet`` (columns
             ``sentence`` and ``vector``).
-        make_encoder: Called after the files have been checked; gives a
+        make_encoder: Called after the files have been checked; returns a
             `sbert_repro.encoders.base.SentenceEncoder`.
         block: Sentences between two points at which the work may be killed without loss.
         overwrite: Throw away an output of other sentences or settings.
@@ -88,7 +88,7 @@ def encode_file(
     lines = read_lines(source, block)
     encoder = make_encoder()
     if not hasattr(encoder, "encode"):
-        raise UserError(f"{encoder.label} gives no sentence vectors", mend="choose another encoder")
+        raise UserError(f"{encoder.label} has no sentence vectors", mend="choose another encoder")
     settings = {
         "encoder": dict(encoder.identity),
         # Not in the identity where it only rounds, but one file is made by one engine.

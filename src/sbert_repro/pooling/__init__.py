@@ -1,1 +1,1 @@
-"""From token states to one vector a sentence (section 3); one file a strategy."""
+"""From token states to one vector per sentence (section 3); one file per strategy."""

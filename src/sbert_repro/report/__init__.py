@@ -1,1 +1,1 @@
-"""What people look at: plots, drawn from results."""
+"""Plots of results."""

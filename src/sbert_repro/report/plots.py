@@ -1,4 +1,4 @@
-"""Plots, one function a figure."""
+"""Plots, one function per figure."""
 
 from __future__ import annotations
 

@@ -391,7 +391,7 @@ def caption(
 
     Args:
         config: Options of its last stage, or of the encoder.
-        trainings: From `training`, one a stage.
+        trainings: From `training`, one per stage.
         instead_of_data: Titles of the data set that is used, and of the paper's.
 
     Returns:

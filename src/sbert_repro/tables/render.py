@@ -188,7 +188,7 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
 
 
 def as_csv(sheet: Sheet) -> str:
-    """Return one line a cell, with the columns `COLUMNS`; what does not exist is empty."""
+    """Return one line per cell, with the columns `COLUMNS`; what does not exist is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -467,7 +467,7 @@ def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
         profile: The profile's name.
 
     Returns:
-        A line a table, then the sum, then the hours of trainings whose like was measured.
+        One line per table, then the sum, then the hours of trainings whose like was measured.
     """
     lines = []
     for name, cost, shares, unplanned in total.tables:

@@ -1,1 +1,1 @@
-"""Training: one LightningModule, two optimizers, runs that can be killed and started again."""
+"""Training: one LightningModule, optimizers, callbacks, runs that resume after a kill."""
