@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbert_repro.aliases import FORMER, name_of
+from sbert_repro.errors import UserError
 
 
 def test_a_name_is_taken_as_it_stands():
@@ -17,5 +18,5 @@ def test_an_import_path_of_before_has_a_name(path, word):
 
 
 def test_an_import_path_that_was_never_written_is_an_error():
-    with pytest.raises(KeyError):
+    with pytest.raises(UserError, match=r"elsewhere\.MedianPooling"):
         name_of({"_target_": "elsewhere.MedianPooling"})

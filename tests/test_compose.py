@@ -5,6 +5,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from sbert_repro.compose import (
+    build,
     check_training,
     compose,
     compose_speed,
@@ -365,3 +366,48 @@ def test_sections_are_triplets_with_the_papers_margin():
     data = config.data
     assert (data.name, data.epochs, data.dev_limit) == ("wikisections", 1, 1000)
     assert (config.loss.margin, config.loss.distance) == (1.0, "euclidean")
+
+
+PAYLOAD = "open({marker!r}, 'w').close()\nclass Thing:\n    name, VERSION = 'thing', 1\n"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "pooling._target_=payload_of_others.Thing",
+        "+pooling.extra={_target_:payload_of_others.Thing}",
+        "+data.extra=[{_target_:payload_of_others.Thing}]",
+        "prepare=[{_target_:payload_of_others.Thing}]",
+        "encoder._target_=os.system",
+        "encoder._target_=sbert_repro",
+        "encoder._target_=sbert_repro_of_others.Thing",
+        "encoder._target_=sbert_repro.compose.re.compile",
+        "encoder._target_=sbert_repro.storage.shutil.rmtree",
+        "encoder._target_=sbert_repro.__init__.Thing",
+        "encoder._target_=sbert_repro..Thing",
+        "encoder._target_=${profile.name}",
+        "encoder._target_=null",
+    ],
+)
+def test_components_of_others_are_refused_before_anything_is_imported(word, tmp_path, monkeypatch):
+    marker = tmp_path / "marker"
+    (tmp_path / "payload_of_others.py").write_text(PAYLOAD.format(marker=str(marker)))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError) as refused:
+        compose(["profile=demo", word])
+    assert "\n" not in str(refused.value) and "_target_" in refused.value.where
+    assert not marker.exists()
+
+
+def test_a_component_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match="there is no such component"):
+        compose(["pooling._target_=sbert_repro.pooling.mean.Median"])
+
+
+def test_what_an_interpolation_makes_is_refused_when_it_is_built(tmp_path):
+    marker = tmp_path / "marker"
+    inner = "${oc.decode:'{_target_: os.mkdir, path: PLACE}'}".replace("PLACE", str(marker))
+    node = OmegaConf.create({"_target_": "sbert_repro.pooling.mean.MeanPooling", "extra": inner})
+    with pytest.raises(UserError, match="only components of sbert_repro"):
+        build(node)
+    assert not marker.exists()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sbert_repro.errors import UserError
+
 _ROOT = "sbert_repro."
 FORMER = {
     f"{_ROOT}losses.classification.ClassificationLoss": "classification",
@@ -40,10 +42,12 @@ def name_of(node: Mapping[str, Any]) -> str:
         The word, ``max`` for MAX pooling.
 
     Raises:
-        KeyError: If it has neither a name nor an import path that was ever written.
+        UserError: If it has neither a name nor an import path that was ever written.
     """
-    name = node.get("name")
-    return FORMER[node["_target_"]] if name is None else str(name)
+    name = node.get("name") or FORMER.get(str(node.get("_target_")))
+    if name is None:
+        raise UserError(f"names no component of this program: {node.get('_target_')}")
+    return str(name)
 
 
 _PARTS = ("loss", "pooling", "optimizer")

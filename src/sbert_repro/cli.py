@@ -82,6 +82,7 @@ def hydra_command(
             # Hydra would otherwise print several lines of its own and exit with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[1:] = quoted(sys.argv[1:], texts)
+            _refuse_code(sys.argv[1:])
             mistakes.clear()
             logging.captureWarnings(True)
             try:
@@ -96,6 +97,13 @@ def hydra_command(
         return lambda: one_line_errors(run)
 
     return decorate
+
+
+def _refuse_code(words: Sequence[str]) -> None:
+    """Hydra would import what its own options name before any option of ours is looked at."""
+    for word in words:
+        if word.lstrip("+~").startswith("hydra") and "_target_" in word:
+            raise UserError("only components of sbert_repro may be named", where=word)
 
 
 def _hide_secrets_of_sweep() -> None:

@@ -23,7 +23,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object as hydra_get_object
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -66,6 +67,9 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 )
 """Options of any command, what their numbers must be, and how to say so."""
 
+_PACKAGE = "sbert_repro"
+_OWN = re.compile(rf"{_PACKAGE}(\.[A-Za-z]\w*)+")
+"""Import paths that a ``_target_`` may hold; an interpolation is none of them."""
 
 _AS_BEFORE = {"init": "torch"}
 """Options that came later, and what was done before: at that value they are no part of a key, so
@@ -171,6 +175,73 @@ def _unknown_key(key: str, known: Iterable[str]) -> UserError:
     return UserError(f"there is no such option{hint}; {has}: {', '.join(beside)}", where=key)
 
 
+def refuse_foreign(value: Any, place: str = "") -> None:
+    """Refuse, before anything is imported, components that are not this package's own.
+
+    Args:
+        value: Plain values: the options of a command, or a part of them.
+        place: Its name, for the message.
+
+    Raises:
+        UserError: If a ``_target_``, at any depth, is anything else than a path in this package.
+    """
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            refuse_foreign(item, f"{place}[{number}]")
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        name = f"{place}.{key}" if place else str(key)
+        if key == "_target_" and not (isinstance(item, str) and _OWN.fullmatch(item)):
+            raise UserError(
+                "only components of sbert_repro may be named",
+                where=f"{name}={item}",
+                mend=f"choose by name: {place.partition('.')[0] or 'encoder'}=WORD",
+            )
+        refuse_foreign(item, name)
+
+
+def get_object(path: str) -> Any:
+    """Import a component of this package.
+
+    Args:
+        path: Of a class or function of this package.
+
+    Returns:
+        Any: The component.
+
+    Raises:
+        UserError: If there is none, or the path leads to what the package itself imports.
+    """
+    refuse_foreign({"_target_": path})
+    try:
+        found = hydra_get_object(path)
+    except Exception as problem:  # Hydra raises a dozen kinds where the path leads nowhere
+        raise UserError(
+            f"there is no such component ({type(problem).__name__})", where=f"_target_={path}"
+        ) from problem
+    if not str(getattr(found, "__module__", "")).startswith(f"{_PACKAGE}."):
+        raise UserError("only components of sbert_repro may be named", where=f"_target_={path}")
+    return found
+
+
+def _instantiated(node: DictConfig, **extra: Any) -> Any:
+    """Build what a node names, and no component of others within it."""
+    resolved = plain(node)
+    refuse_foreign(resolved)
+    for target in _targets(resolved):
+        get_object(target)
+    return instantiate(node, **extra)
+
+
+def _targets(value: Any) -> Iterable[str]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and "_target_" in value:
+        yield value["_target_"]
+    for item in items:
+        yield from _targets(item)
+
+
 def check(config: DictConfig) -> None:
     """Check every component against the signature of its class, and every number's range.
 
@@ -181,6 +252,7 @@ def check(config: DictConfig) -> None:
         UserError: If a key is unknown, a required one is not set, a value has the wrong type or is
             out of range.
     """
+    refuse_foreign(OmegaConf.to_container(config, resolve=False))
     for name in map(str, config):
         _check_set(config, name, name)
         if isinstance(node := config[name], DictConfig):
@@ -243,7 +315,7 @@ def build(node: DictConfig, **extra: Any) -> Any:
         UserError: If the component itself refuses its options, such as a file that is not there.
     """
     try:
-        return instantiate(node, **{k: v for k, v in extra.items() if takes(node, k)})
+        return _instantiated(node, **{k: v for k, v in extra.items() if takes(node, k)})
     except InstantiationException as problem:
         # Hydra wraps what a constructor raises; a user's mistake has to reach who can act on it.
         if isinstance(problem.__cause__, UserError):
@@ -296,7 +368,7 @@ def prepare(config: DictConfig) -> None:
         config: A composed configuration; ``prepare`` lists calls by ``_target_``.
     """
     for call in config.prepare:
-        instantiate(call)
+        _instantiated(call)
 
 
 # Overrides, as typed

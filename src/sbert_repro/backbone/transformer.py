@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,13 @@ first is a known mistake of others, kept under its own name to compare with thei
 
 _log = logging.getLogger(__name__)
 _POOLER = ("pooler.", "embeddings.position_ids")
+_SAFELY: dict[str, Any] = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+    "use_safetensors": True,
+}
+_AGAIN = "copy or download the model again"
+_OWN_CODE = "it names code of its own in auto_map, which is never run"
 
 
 class TransformerBackbone(nn.Module):
@@ -139,16 +147,45 @@ class TransformerBackbone(nn.Module):
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep load reports and bars off the screen; what matters in them is checked here."""
+def loading(what: str, file: Path) -> Iterator[None]:
+    """Keep load reports and bars off the screen, and turn any failure inside into one line.
+
+    Args:
+        what: What is loaded, for the message.
+        file: The file, or folder, that it is loaded from.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: If the block fails for any reason; names folder, file and reason.
+    """
     reports = logging.getLogger("transformers")
     level = reports.level
     transformers.logging.disable_progress_bar()
     reports.setLevel(logging.ERROR)
     try:
         yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers, safetensors and torch each have their own kinds
+        # The libraries would advise to let the code of the folder run.
+        reason = _OWN_CODE if "auto_map" in _json(file) else str(error) or "no reason was given"
+        raise UserError(
+            f"the {what} cannot be loaded ({type(error).__name__})",
+            where=file,
+            mend=f"{reason}; {_AGAIN}",
+        ) from error
     finally:
         reports.setLevel(level)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def load(folder: Path, layer: str = "last") -> TransformerBackbone:
@@ -164,23 +201,26 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
     Raises:
         UserError: If the folder is no model, or its weights are damaged or incomplete.
     """
-    place, again = weights_folder(folder), "copy or download the model again"
-    try:
-        with _silence():
-            model, report = _from_pretrained(place)
-    except Exception as error:  # transformers, safetensors and torch each have their own kinds
-        raise UserError(
-            f"the model cannot be loaded ({type(error).__name__})",
-            where=place,
-            mend=f"{error}; {again}",
-        ) from error
+    place, config = weights_folder(folder), load_config(folder)
+    with loading("model", place):
+        kind: Any = transformers.MODEL_MAPPING[type(config)]
+        has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
+        model, report = kind.from_pretrained(
+            place,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
+            output_loading_info=True,
+            **({"add_pooling_layer": False} if has_pooler else {}),
+            **_SAFELY,
+        )
     missing = sorted(k for k in report["missing_keys"] if not k.startswith(_POOLER))
     if missing:
         raise UserError(
             f"{len(missing)} weights are not in the file, {missing[0]} among them; it is truncated "
             "or of another architecture",
             where=place,
-            mend=again,
+            mend=_AGAIN,
         )
     for name, weight in model.named_parameters():
         # The sum of finite weights is finite, and needs no memory.
@@ -188,35 +228,59 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
             raise UserError(
                 f"the weight {name} holds NaN or infinite numbers, so every vector would too",
                 where=place,
-                mend=f"train again, or {again}",
+                mend=f"train again, or {_AGAIN}",
             )
     return TransformerBackbone(model, layer).eval()
 
 
+def load_network(folder: Path, **options: Any) -> nn.Module:
+    """Load the network of a model folder with the defaults of transformers, in evaluation mode.
+
+    Args:
+        folder: A model folder of transformers or sentence-transformers.
+        **options: For transformers, such as ``attn_implementation``.
+
+    Returns:
+        The network, on the CPU, in float32.
+
+    Raises:
+        UserError: If the folder is no model, or its weights are damaged.
+    """
+    place, config = weights_folder(folder), load_config(folder)
+    with loading("model", place):
+        network: nn.Module = transformers.AutoModel.from_pretrained(
+            place, config=config, **options, **_SAFELY
+        )
+    return network.float().eval()
+
+
 def load_config(folder: Path) -> Any:
-    """Load the transformers configuration of a model folder, without reading a weight."""
-    return transformers.AutoConfig.from_pretrained(
-        weights_folder(folder), local_files_only=True, trust_remote_code=False
-    )
+    """Load the transformers configuration of a model folder, without reading a weight.
 
+    Args:
+        folder: A model folder of transformers or sentence-transformers.
 
-def _from_pretrained(place: Path) -> tuple[nn.Module, dict[str, Any]]:
-    config = load_config(place)
-    kind: Any = transformers.MODEL_MAPPING[type(config)]
-    has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
-    options = {"add_pooling_layer": False} if has_pooler else {}
-    loaded: tuple[nn.Module, dict[str, Any]] = kind.from_pretrained(
-        place,
-        config=config,
-        dtype=torch.float32,
-        attn_implementation=ATTENTION,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **options,
-    )
-    return loaded
+    Returns:
+        A ``PreTrainedConfig`` of a class that transformers itself has.
+
+    Raises:
+        UserError: If there is none, or it is of an architecture that transformers does not have:
+            the code that a folder brings along is never run.
+    """
+    place = weights_folder(folder)
+    file = place / "config.json"
+    kind = _json(file).get("model_type")
+    if kind not in list(transformers.CONFIG_MAPPING.keys()):
+        own = f": {_OWN_CODE}" if "auto_map" in _json(file) else ""
+        raise UserError(
+            f"transformers has no architecture {str(kind)!r}{own}",
+            where=file,
+            mend="use a model of an architecture that it has, such as bert or roberta",
+        )
+    with loading("configuration", file):
+        return transformers.AutoConfig.from_pretrained(
+            place, local_files_only=True, trust_remote_code=False
+        )
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -229,24 +293,21 @@ def load_tokenizer(folder: Path) -> Any:
         A ``PreTrainedTokenizerFast``.
 
     Raises:
-        UserError: If the folder holds none.
+        UserError: If the folder holds none, or it is damaged.
     """
     place = weights_folder(folder)
+    load_config(place)  # or transformers would look there for code
     files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-    if not any(any(place.glob(name)) for name in files):
+    found = [file for name in files for file in sorted(place.glob(name))]
+    if not found:
         raise UserError(
             "no tokenizer; expected tokenizer.json, vocab.txt or vocab.json",
             where=place,
             mend="copy the tokenizer's files beside the weights",
         )
-    try:
-        with _silence():
-            return transformers.AutoTokenizer.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        raise UserError(
-            f"the tokenizer cannot be loaded ({type(error).__name__})",
-            where=place,
-            mend=f"{error}; copy or download the model again",
-        ) from error
+    settings = place / "tokenizer_config.json"
+    file = settings if "auto_map" in _json(settings) else found[0]
+    with loading("tokenizer", file):
+        return transformers.AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=False
+        )

@@ -22,11 +22,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
-from sbert_repro.backbone.transformer import load_tokenizer
+from sbert_repro.backbone.transformer import (
+    load_config,
+    load_network,
+    load_tokenizer,
+    loading,
+)
 from sbert_repro.encoders.base import Vectors, pooling_named
 from sbert_repro.encoders.transformer import describe
 from sbert_repro.errors import UserError
@@ -40,6 +44,38 @@ _GRAPH_VERSION = 1
 _EXAMPLE = ["one two three four", "one"]
 """What the network is traced on; sizes of 1 would be taken for constants."""
 _log = logging.getLogger(__name__)
+
+
+def load_library_model(library: Any, folder: Path, **options: Any) -> Any:
+    """Load a model folder as ``sentence_transformers.SentenceTransformer``, without its code.
+
+    Args:
+        library: The module ``sentence_transformers``.
+        folder: A model folder.
+        **options: For the library.
+
+    Returns:
+        Its model.
+
+    Raises:
+        UserError: If the folder is damaged, or names modules that are not the library's: those
+            would be imported, from the folder or from anywhere on this machine.
+    """
+    load_config(folder)
+    file = folder / "modules.json"
+    with loading("list of modules", file):
+        listed = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        foreign = [m["type"] for m in listed if not m["type"].startswith("sentence_transformers.")]
+    if foreign:
+        raise UserError(
+            f"names {foreign[0]}, which is no module of sentence-transformers and is never run",
+            where=file,
+            mend="use encoder=transformer",
+        )
+    with loading("model", folder):
+        return library.SentenceTransformer(
+            str(folder), local_files_only=True, trust_remote_code=False, **options
+        )
 
 
 class SentenceTransformersEncoder:
@@ -99,12 +135,8 @@ class SentenceTransformersEncoder:
     def model(self) -> Any:
         """The library's own model."""
         kind = "bfloat16" if self.precision == "bf16" else "float32"
-        transformers.logging.disable_progress_bar()
-        return self.library.SentenceTransformer(
-            str(self.folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"dtype": kind, "use_safetensors": True},
+        return load_library_model(
+            self.library, self.folder, model_kwargs={"dtype": kind, "use_safetensors": True}
         )
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
@@ -187,12 +219,8 @@ class OnnxRuntimeEncoder(SentenceTransformersEncoder):
     @cached_property
     def model(self) -> Any:
         """The library's own model with its network replaced."""
-        model = self.library.SentenceTransformer(
-            str(self.folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            device="cpu",
-            model_kwargs={"use_safetensors": True},
+        model = load_library_model(
+            self.library, self.folder, device="cpu", model_kwargs={"use_safetensors": True}
         )
         # Assigned where the library does not look, the session would never run.
         if not isinstance(getattr(model[0], "model", None), nn.Module):
@@ -255,17 +283,12 @@ def _exported(folder: Path) -> bytes:
     """Export a network in fp32; up to 2 GB, which is more than BERT-large has."""
     # Attention written out: PyTorch's fused form is exported with guards against rows without
     # any word piece, which stay in the graph and cost time.
-    network = transformers.AutoModel.from_pretrained(
-        weights_folder(folder),
-        local_files_only=True,
-        trust_remote_code=False,
-        attn_implementation="eager",
-    )
+    network = load_network(folder, attn_implementation="eager")
     example = load_tokenizer(folder)(_EXAMPLE, padding=True, return_tensors="pt")
     names, free = list(example), torch.export.Dim.DYNAMIC
     with _silent_exporter():
         program: Any = torch.onnx.export(
-            _LastStates(network.float(), names).eval(),
+            _LastStates(network, names).eval(),
             tuple(example[name] for name in names),
             input_names=names,
             output_names=["last_hidden_state"],
@@ -380,13 +403,7 @@ class PaddedEncoder:
     @cached_property
     def network(self) -> Any:
         """The network of the transformers library."""
-        network = transformers.AutoModel.from_pretrained(
-            weights_folder(self.folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-        return network.float().eval().to(self.device)
+        return load_network(self.folder).to(self.device)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig
 from torch import nn
 
 from sbert_repro.backbone.find_model import weights_folder
+from sbert_repro.backbone.transformer import load_config
 from sbert_repro.batch import Batch
 from sbert_repro.benchmarks.models import BASE, DEMO, model_to_time
 from sbert_repro.benchmarks.timing import (
@@ -41,7 +41,7 @@ from sbert_repro.benchmarks.timing import (
     quiet,
     shape_and_lengths,
 )
-from sbert_repro.compose import build, compose
+from sbert_repro.compose import build, compose, get_object
 from sbert_repro.config import plain
 from sbert_repro.data.read import Split, read
 from sbert_repro.data.schema import FOLDS, dataset
@@ -294,6 +294,7 @@ def train_by_library(folder: str, rows: dict[str, list[Any]], options: dict[str,
     losses = importlib.import_module(f"{_LIBRARY}.sentence_transformer.losses")
     modules = importlib.import_module(f"{_LIBRARY}.sentence_transformer.modules")
     quiet()
+    load_config(Path(folder))  # refuses a model that brings code of its own
     network = modules.Transformer(folder, max_seq_length=130)  # ours: 128 and [CLS], [SEP]
     width = network.get_embedding_dimension()
     model = library.SentenceTransformer(modules=[network, modules.Pooling(width, "mean")])

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sbert_repro.backbone.packed import PackedTokens, pack
 from sbert_repro.batch import Batch
+from sbert_repro.compose import get_object
 from sbert_repro.config import plain
 from sbert_repro.data.batches import BatchStream, Column, Prefetched
 from sbert_repro.data.read import Split, read, split_path

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sbert_repro.backbone import bilstm, fused, transformer
 from sbert_repro.backbone.bilstm import BiLstmBackbone
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts
 from sbert_repro.backbone.transformer import TransformerBackbone
+from sbert_repro.compose import get_object
 from sbert_repro.config import plain
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.data.words import WordTokenizer
