@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 FAILED = 1
 ALL = "all"
 _PAGE = 160
-_OWN = {"table": "", "profile": "paper", "launcher": "local", "jobs": "1"}
+_OWN = {"table": "", "profile": "paper", "launcher": "local", "jobs": "1", "again": "false"}
 _MEANING = {
     "table=N": "the number of a table in the paper; all: every one, with --dry-run",
     "profile=paper": "paper, lite (real data at CPU size) or demo (synthetic)",
     "jobs=1": "how many models at a time, each in a process of its own",
     "launcher=local": "who does the work",
+    "again=false": "true: also write a table with fewer numbers than the file there; time again",
     "--dry-run": "show what is done and what is left, and do nothing",
 }
 _EXAMPLE = "python scripts/table.py table=6 profile=demo jobs=2"
@@ -66,7 +67,7 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PAGE)
 
 
-def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
+def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool) -> None:
     """Time the rows of a table side by side, or show which can be timed here.
 
     Args:
@@ -74,6 +75,10 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
         profile: Name of the profile.
         changes: Options of configs/speed.yaml.
         dry: Only show.
+        again: Time again, and write it also when the file there has more numbers.
+
+    Raises:
+        UserError: If the file there has more numbers; it stays as it is.
     """
     from sbert_repro.benchmarks.table_7 import lineup, timed_rows
     from sbert_repro.benchmarks.timing import quiet
@@ -92,9 +97,19 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool) -> None:
     kept = [change for change in changes if not change.startswith(("again=", "paths."))]
     sheet = render.timed_sheet(table, profile, config.profile.timed_banner, record, kept)
     folder = Path(config.paths.results) / profile
-    render.write(sheet, folder)
     console().print(render.on_screen(sheet))
+    if not again and (lost := render.numbers_lost(sheet, folder)):
+        raise _not_written(table, folder, lost)
+    render.write(sheet, folder)
     sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
+
+
+def _not_written(table: Table, folder: Path, lost: str) -> UserError:
+    return UserError(
+        f"not written: this table has {lost}",
+        where=folder / f"table_{table.name}.csv",
+        mend="add again=true to replace it",
+    )
 
 
 def show_usage(own: dict[str, str], changes: list[str]) -> None:
@@ -132,14 +147,17 @@ def main() -> None:
             "for --dry-run only; `make reproduce-all` makes all tables", where=f"table={ALL}"
         )
     table = None if own["table"] == ALL else spec.load(own["table"])
+    if own["again"] not in ("true", "false"):
+        raise UserError("expected true or false", where=f"again={own['again']}")
+    again = own["again"] == "true"
     launch.launcher(own["launcher"])
     count = jobs_at_a_time(own["jobs"], table)
     if table is not None and table.timed:
-        timed(table, own["profile"], changes, dry)
+        timed(table, own["profile"], [*changes, f"again={own['again']}"], dry, again)
     elif table is None or dry:
         show_plan(table, own["profile"], changes)
     else:
-        reproduce(table, own["profile"], changes, own["launcher"], count)
+        reproduce(table, own["profile"], changes, own["launcher"], count, again)
 
 
 def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
@@ -169,8 +187,10 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
     print("\n".join([*lines, *train.hours(configs, Path(base.paths.results), profile)]))
 
 
-def reproduce(table: Table, profile: str, changes: list[str], launcher: str, count: int) -> None:
-    """Do what is missing of a table, and write it; status 1 when a row failed.
+def reproduce(
+    table: Table, profile: str, changes: list[str], launcher: str, count: int, again: bool
+) -> None:
+    """Do what is missing of a table, and write it; status 1 when a row failed, or all diverged.
 
     Args:
         table: The table.
@@ -178,6 +198,10 @@ def reproduce(table: Table, profile: str, changes: list[str], launcher: str, cou
         changes: Options of train.py.
         launcher: The word of one.
         count: How many models at a time.
+        again: Write it also when the file there has more numbers.
+
+    Raises:
+        UserError: If the file there has more numbers; it stays as it is.
     """
     from sbert_repro.tables import launch, plan, render
 
@@ -188,15 +212,23 @@ def reproduce(table: Table, profile: str, changes: list[str], launcher: str, cou
     chosen = launch.launcher(launcher)(work, count, base)
     made = plan.make(table, request, base, work)
     folder = Path(base.paths.results) / profile
-    results = launch.carry_out(
-        made, chosen, lambda so_far: render.write(render.sheet(made, so_far), folder)
-    )
+
+    def write(so_far: plan.Results) -> None:
+        page = render.sheet(made, so_far)
+        if again or not render.numbers_lost(page, folder):
+            render.write(page, folder)
+
+    results = launch.carry_out(made, chosen, write)
     finished = render.sheet(made, results)
     console().print(render.on_screen(finished))
+    if not again and (lost := render.numbers_lost(finished, folder)):
+        raise _not_written(table, folder, lost)
     sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
     if made.left:
         launch.track(made, render.as_csv(finished))
-    if any(result.failed for result in results.values()):
+    diverged = [r for r in results.values() if r.reason and r.reason.code == "diverged"]
+    nothing = bool(diverged) and not any(result.scores for result in results.values())
+    if nothing or any(result.failed for result in results.values()):
         raise SystemExit(FAILED)
 
 

@@ -128,3 +128,17 @@ def test_a_commands_own_words_are_told_from_options():
 def test_a_word_that_is_no_option_is_refused(word):
     with pytest.raises(UserError, match=f"{word}: no such option; there are name=value, --dry-run"):
         split_words([word], {"table": ""}, ["--dry-run"])
+
+
+@pytest.mark.parametrize(
+    "word", ["+hydra.callbacks.x._target_=os.x", "hydra.launcher._target_=a.B"]
+)
+def test_code_named_by_hydras_own_options_is_refused(monkeypatch, capsys, word):
+    @hydra_command("train")
+    def main(config, overrides):
+        pytest.fail("the command ran")
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "data=stsb", word])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and "only components of sbert_repro" in capsys.readouterr().err

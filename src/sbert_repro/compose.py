@@ -71,6 +71,8 @@ _PACKAGE = "sbert_repro"
 _OWN = re.compile(rf"{_PACKAGE}(\.[A-Za-z]\w*)+")
 """Import paths that a ``_target_`` may hold; an interpolation is none of them."""
 
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+
 _AS_BEFORE = {"init": "torch"}
 """Options that came later, and what was done before: at that value they are no part of a key, so
 that earlier runs keep theirs."""
@@ -261,6 +263,12 @@ def check(config: DictConfig) -> None:
             else:
                 for key in map(str, node):
                     _check_set(node, key, f"{name}.{key}")
+    accelerator = OmegaConf.select(config, "trainer.accelerator")
+    if accelerator is not None and accelerator not in _ACCELERATORS:
+        raise UserError(
+            f"expected one of: {', '.join(_ACCELERATORS)}",
+            where=f"trainer.accelerator={accelerator}",
+        )
     for names, fits, expected in _RANGES:
         for name in names.split():
             value = OmegaConf.select(config, name)

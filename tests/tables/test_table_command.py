@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.tables.plan import Reason, Result
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "scripts" / "table.py")
 
@@ -86,11 +88,12 @@ def test_help_shows_words_options_and_an_example(table, word):
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("One table of the paper: python scripts/table.py table=1")
-    assert [line.split()[0] for line in lines[3:8]] == [
+    assert [line.split()[0] for line in lines[3:9]] == [
         "table=N",
         "profile=paper",
         "jobs=1",
         "launcher=local",
+        "again=false",
         "--dry-run",
     ]
     assert {"  profile.max_seeds=2", "  trainer.max_steps=null", "  wandb.mode=auto"} <= set(lines)
@@ -103,6 +106,67 @@ def test_help_for_a_timed_table_shows_how_it_is_timed(table):
     assert (status, err) == (0, "")
     assert "  repeats=7" in out.splitlines()
     assert "trainer." not in out
+
+
+GOOD = "table,row,column,ours\n" + "".join(f"6,row {n},STSb,8{n}.0\n" for n in range(9))
+
+
+@pytest.fixture
+def good_table(tmp_path):
+    """A file of table 6 with nine numbers, and the words that choose its folder."""
+    path = tmp_path / "results" / "demo" / "table_6.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(GOOD)
+    places = [f"paths.{name}={tmp_path / name}" for name in ("results", "cache")]
+    return path, ["table=6", "profile=demo", "wandb.mode=disabled", *places]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "trainer.batch_size=0",
+        "trainer.batch_size=-4",
+        "trainer.max_steps=-1",
+        "trainer.warmup=9",
+        "trainer.warmup=nan",
+        "trainer.max_grad_norm=nan",
+        "optimizer.lr=nan",
+        "optimizer.lr=inf",
+        "trainer.accelerator=quantum",
+        "trainer.devices=0",
+        "again=perhaps",
+    ],
+)
+def test_a_bad_option_is_refused_before_the_first_job(table, good_table, word):
+    path, words = good_table
+    status, out, err = table(*words, word)
+    assert (status, out) == (2, "") and err.startswith(f"error: {word}")
+    assert len(err.splitlines()) == 1 and ": expected " in err
+    assert [p for p in path.parents[2].rglob("*") if p.is_file()] == [path]
+    assert path.read_text() == GOOD
+
+
+@pytest.mark.parametrize("code", ["failed", "diverged"])
+def test_a_good_table_is_kept_when_every_job_failed_or_diverged(
+    table, good_table, monkeypatch, code
+):
+    path, words = good_table
+    reason = Reason(code, "no number", failed=code == "failed")
+
+    def carry_out(plan, _launcher, show):
+        results = plan.known
+        show(results)
+        results |= {job.number: Result(reason=reason) for job in plan.left}
+        show(results)
+        return results
+
+    monkeypatch.setattr("sbert_repro.tables.launch.carry_out", carry_out)
+    status, _, err = table(*words)
+    assert status == 2 and path.read_text() == GOOD
+    assert "not written: this table has 0 numbers, and the file has 9: add again=true" in err
+    status, out, _ = table(*words, "again=true")
+    assert status == 1 and "written: " in out
+    assert not any(line["ours"] for line in csv.DictReader(path.open(encoding="utf-8")))
 
 
 @pytest.mark.timeout(900)

@@ -187,6 +187,26 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
     return list(contents)
 
 
+def numbers_lost(sheet: Sheet, folder: Path) -> str:
+    """Say in how many numbers a table falls short of the file that it would replace.
+
+    Args:
+        sheet: The table.
+        folder: As for `write`.
+
+    Returns:
+        "0 numbers, and the file has 13"; "" when none is lost.
+    """
+    path = folder / f"table_{sheet.table.name}.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            there = sum(bool(line.get("ours")) for line in csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error):
+        return ""
+    now = sum(cell.ours is not None for cell in sheet.cells)
+    return f"{now} numbers, and the file has {there}" if now < there else ""
+
+
 def as_csv(sheet: Sheet) -> str:
     """Return one line per cell, with the columns `COLUMNS`; what does not exist is empty."""
     text = io.StringIO()
