@@ -26,7 +26,7 @@ ALL = "all"
 _PAGE = 160
 _OWN = {"table": "", "profile": "paper", "launcher": "local", "jobs": "1", "again": "false"}
 _MEANING = {
-    "table=N": "the number of a table in the paper; all: every one, with --dry-run",
+    "table=N": "the number of a table in the paper, or recipes; all: every one, with --dry-run",
     "profile=paper": "paper, lite (real data at CPU size) or demo (synthetic)",
     "jobs=1": "how many models at a time, each in a process of its own",
     "launcher=local": "who does the work",
@@ -101,13 +101,13 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
     if not again and (lost := render.numbers_lost(sheet, folder)):
         raise _not_written(table, folder, lost)
     render.write(sheet, folder)
-    sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
+    sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
 
 
 def _not_written(table: Table, folder: Path, lost: str) -> UserError:
     return UserError(
         f"not written: this table has {lost}",
-        where=folder / f"table_{table.name}.csv",
+        where=folder / f"{table.file}.csv",
         mend="add again=true to replace it",
     )
 
@@ -223,7 +223,7 @@ def reproduce(
     console().print(render.on_screen(finished))
     if not again and (lost := render.numbers_lost(finished, folder)):
         raise _not_written(table, folder, lost)
-    sys.stdout.write(f"written: {folder / f'table_{table.name}.md'}\n")
+    sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:
         launch.track(made, render.as_csv(finished))
     diverged = [r for r in results.values() if r.reason and r.reason.code == "diverged"]

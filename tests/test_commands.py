@@ -114,10 +114,12 @@ def test_every_table_with_a_file_is_reproduced_in_order():
     said = [f"{start}{n}{end}3 wandb.mode=disabled" for n in numbers]
     # What runs beside would be in Table 7's times, and it trains nothing.
     said[-1] = f"{start}7{end}1 repeats=2"
+    said.append(f"{start}recipes{end}3 wandb.mode=disabled")
     assert numbers[-1] == "7"
     assert runs_of("reproduce-all", "JOBS=3", "ARGS=wandb.mode=disabled repeats=2") == said
     assert runs_of("table-6", "JOBS=3") == [f"{start}6{end}3"]
     assert runs_of("table-7", "JOBS=3") == [f"{start}7{end}3"], "which the script refuses"
+    assert runs_of("recipes") == [f"{start}recipes{end}1"]
     assert runs_of("table-1") == [f"{start}1{end}1"]
     assert runs_of("reproduce-all", "ARGS=--dry-run") == [f"{start}all{end}1 --dry-run"]
 

@@ -82,6 +82,34 @@ FOLDED = {
 }
 
 
+COMPARED = {
+    "title": "Recipes",
+    "caption": "Spearman × 100.",
+    "tolerance": 1.0,
+    "seeds": 3,
+    "compared": True,
+    "columns": [
+        {"name": "A", "task": "stsb", "metric": "spearman"},
+        {"name": "B", "task": "sts12", "metric": "all", "shown": False},
+        {"name": "Avg.", "mean_of": ["A", "B"]},
+    ],
+    "rows": [
+        {
+            "name": name,
+            "section": section,
+            "train": ["encoder=bert_base", "experiment=nli", *words],
+            "paper": [77.03, None, None],
+            **more,
+        }
+        for name, section, words, more in (
+            ("first", "NLI", [], {}),
+            ("second", "NLI", ["optimizer=adamw"], {}),
+            ("alone", "other", ["pooling=max"], {"scored": ["A"]}),
+        )
+    ],
+}
+
+
 def of_rows(dataset, title, used, expected, split="train", own=None):
     """Return the fact that a number rests on so many rows."""
     return rows(dataset, split, title=title, unit="pairs", used=used, expected=expected, own=own)

@@ -18,7 +18,7 @@ from sbert_repro.tables.plan import Reason
 from sbert_repro.tables.render import VERDICTS
 from sbert_repro.tables.spec import Column
 
-from .conftest import FOLDED, compose, named, of_rows
+from .conftest import COMPARED, FOLDED, compose, named, of_rows
 
 AVERAGE = Column("Avg.", None, "mean", (), ("A", "B"))
 numbers = st.floats(-100, 100, allow_nan=False)
@@ -134,6 +134,7 @@ def test_the_edge_of_the_tolerance_is_within_it_whatever_binary_says():
         ({"planned": 2}, "incomplete"),
         ({"tolerance": None}, "other machine"),
         ({"paper": None, "tolerance": None}, "other machine"),
+        ({"paper": None}, "not in the paper"),
     ],
 )
 def test_what_is_not_comparable_is_never_a_match(fields, verdict):
@@ -309,3 +310,25 @@ def test_the_command_of_an_encoder_evaluates_it(planned):
 
 def test_there_is_no_command_for_what_does_not_compose(planned):
     assert cells.command(named(planned(), "InferSent")) == ""
+
+
+def test_rows_are_compared_with_the_first_of_their_section(planned, work, table_of):
+    made = planned(table=table_of(COMPARED))
+    keys = [job.run for job in made.jobs if job.row.name == "second"]
+    work.scores = {(key, "stsb"): 80.0 + seed for seed, key in enumerate(keys)}
+    found = by_name(made, work)
+    assert ("alone", "B") not in found and ("alone", "Avg.") not in found
+    assert found["second", "B"].ours is not None and found["second", "B"].paper is None
+    assert found["first", "A"].difference is None and found["alone", "A"].difference is None
+    difference = found["second", "A"].difference
+    assert difference.points == pytest.approx(81 - 78)  # the pretended scores: 77, 78, 79
+    assert difference.p == pytest.approx(0.021312, abs=1e-5)  # t = 3 / sqrt(2 / 3), 4 degrees
+    assert found["second", "Avg."].difference.points == pytest.approx(1.5)
+
+
+def test_without_seeds_that_differ_there_is_no_significance():
+    assert cells.welch([77.0], [76.0]) is None
+    assert cells.welch([77.0, 78.0], [76.0]) is None
+    assert cells.welch([77.0, None], [76.0, 75.0]) is None
+    assert cells.welch([77.0, 77.0], [76.0, 76.0]) is None
+    assert cells.welch([70.0, 71.0, 72.0], [70.0, 71.0, 72.0]) == 1.0

@@ -16,7 +16,7 @@ from sbert_repro.tables.cells import Caption, Cell, Training
 from sbert_repro.tables.launch import InProcess, carry_out
 from sbert_repro.tables.render import Sheet, as_csv, as_json, as_markdown, sheet
 
-from .conftest import FOLDED
+from .conftest import COMPARED, FOLDED
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 NLI = "all-MiniLM-L6-v2 fine-tuned on 20,000 NLI pairs, classification (u, v, |u-v|)"
@@ -334,3 +334,21 @@ def test_all_tables_in_a_line_each_and_a_sum():
         "All tables, profile paper: 9 trainings, 0 of them blocked, and 0 scores; what tables "
         "share counts once.",
     ]
+
+
+def test_differences_stand_beside_the_columns_that_are_shown(planned, work, table_of, tmp_path):
+    made = planned(table=dataclasses.replace(table_of(COMPARED), name="recipes"))
+    keys = [job.run for job in made.jobs if job.row.name == "second"]
+    work.scores = {(key, "stsb"): 80.0 + seed for seed, key in enumerate(keys)}
+    found = sheet(made, carry_out(made, InProcess(work), lambda results: None))
+    said = as_markdown(found)
+    assert said.startswith("# Recipes (profile paper)")
+    assert "|  | A | Avg. | Δ A | Δ Avg. |" in said
+    shown = "81.00 ± 1.00 (77.03) | 84.50 ± 1.00 | +3.00 (p 0.021) | +1.50 (p 0.140)"
+    assert f"| second | {shown} |" in said
+    noted = {(line["row"], line["column"]): line["note"] for line in lines(found)}
+    assert "+3.00 (p 0.021) from the first row of its block" in noted["second", "A"]
+    assert "from the first" not in noted["first", "A"]
+    assert ("second", "B") in noted, "a column that is not shown is in the CSV"
+    names = {path.name for path in render.write(found, tmp_path)}
+    assert names == {"recipes.csv", "recipes.md", "recipes.json"}

@@ -81,6 +81,19 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How far the mean over seeds is from another row's.
+
+    Attributes:
+        points: The difference.
+        p: Of Welch's t-test over the seeds of both; None where there are too few.
+    """
+
+    points: float
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Cell:
     """One number of a table beside the paper's: a score over seeds, or a speed over repeats.
 
@@ -109,6 +122,7 @@ class Cell:
         mean_without: Columns without a number, over which no mean is taken.
         keys: Keys of the ledger records behind the number.
         command: What reproduces it.
+        difference: From the first row of its section, in a table that compares rows.
     """
 
     row: str
@@ -135,6 +149,7 @@ class Cell:
     mean_without: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     command: str = ""
+    difference: Difference | None = None
 
     @property
     def delta(self) -> float | None:
@@ -146,7 +161,7 @@ class Cell:
         """What the number says about the replication; being higher is not a pass."""
         if self.ours is None:
             return "not run"
-        if self.tolerance is None or self.delta is None:
+        if self.tolerance is None:
             return "other machine"
         if self.stand_in:
             return "stand-in"
@@ -156,6 +171,8 @@ class Cell:
             return "changed"
         if self.n < self.planned:
             return "incomplete"
+        if self.delta is None:
+            return "not in the paper"
         distance = abs(self.delta) - _EXACT
         if distance <= self.tolerance:
             return "match"
@@ -193,13 +210,13 @@ def mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(defined) if len(defined) == len(values) else None
 
 
-def mean_cell(column: Column, others: Sequence[Cell], paper: float) -> Cell:
+def mean_cell(column: Column, others: Sequence[Cell], paper: float | None) -> Cell:
     """Average other columns, seed by seed; no mean is taken over a missing cell.
 
     Args:
         column: The mean's column.
         others: Cells of the row; those that the column averages are picked out.
-        paper: The paper's number.
+        paper: The paper's number, if it has one.
 
     Returns:
         The cell; without an interval, since the test sets share no pairs to draw from.
@@ -245,15 +262,49 @@ def build(plan: Plan, results: Results) -> list[Cell]:
         cells = [
             _cell(plan, column, [(job, result) for job, result in pairs if column in job.columns])
             for column in plan.table.columns
-            if column.task is not None and column.name in row.paper
+            if column.task is not None and column.name in row.scored
         ]
         means = [
-            mean_cell(column, cells, row.paper[column.name])
+            mean_cell(column, cells, row.paper.get(column.name))
             for column in plan.table.columns
-            if column.mean_of and column.name in row.paper
+            if column.mean_of and column.name in row.scored
         ]
         found += [*cells, *means]
+    return _compared(plan.table, found) if plan.table.compared else found
+
+
+def _compared(table: Table, cells: Sequence[Cell]) -> list[Cell]:
+    """Add to each cell how far it is from the first row of its section."""
+    sections = {row.name: row.section for row in table.rows}
+    first: dict[tuple[str, str], Cell] = {}
+    found = []
+    for cell in cells:
+        reference = first.setdefault((sections[cell.row], cell.column), cell)
+        if reference is not cell and cell.ours is not None and reference.ours is not None:
+            p = welch(list(cell.scores.values()), list(reference.scores.values()))
+            cell = replace(cell, difference=Difference(cell.ours - reference.ours, p))
+        found.append(cell)
     return found
+
+
+def welch(ours: Sequence[float | None], others: Sequence[float | None]) -> float | None:
+    """Return the p of Welch's two-sided t-test, which takes no variances to be equal.
+
+    Args:
+        ours: A score for each seed.
+        others: Of another row.
+
+    Returns:
+        The p; None when a score is not defined, there are fewer than two, or none differ.
+    """
+    samples = [[score for score in scores if score is not None] for scores in (ours, others)]
+    if [*map(len, samples)] != [len(ours), len(others)] or min(map(len, samples)) < 2:  # noqa: PLR2004
+        return None
+    if all(len(set(sample)) == 1 for sample in samples):
+        return None
+    from scipy.stats import ttest_ind
+
+    return float(ttest_ind(*samples, equal_var=False).pvalue)
 
 
 def _cell(plan: Plan, column: Column, pairs: Pairs) -> Cell:
@@ -284,7 +335,7 @@ def _cell(plan: Plan, column: Column, pairs: Pairs) -> Cell:
         row=row.name,
         column=column.name,
         metric=column.metric,
-        paper=row.paper[column.name],
+        paper=row.paper.get(column.name),
         paper_sd=row.paper_sd.get(column.name),
         **over_seeds(_by_seed(column, pairs, scored), _intervals(column, row, scored)),
         planned=len({job.seed for job, _ in pairs}),

@@ -540,7 +540,7 @@ def track(plan: Plan, text: str) -> None:
 
     from sbert_repro.training import tracking
 
-    name = f"table_{plan.table.name}"
+    name = plan.table.file
     run = tracking.start(plan.base, f"{name}_{plan.request.profile}", {"table": plan.table.name})
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
     run.finish()

@@ -357,14 +357,14 @@ def _title(table: Table, job: Job, place: str) -> str:
     about = [", ".join(column.name for column in job.columns)]
     about += [f"seed {job.seed}"] if job.stages else []
     about += [job.part] if job.part else []
-    return f"table {table.name} [{place}] {job.row.name} ({', '.join(about)})"
+    return f"{table.file.replace('_', ' ')} [{place}] {job.row.name} ({', '.join(about)})"
 
 
 def _scored_together(row: Row, table: Table) -> list[tuple[Column, ...]]:
     """Group a row's columns by the model that they are scored for."""
     groups: dict[tuple[str, ...], list[Column]] = {}
     for column in table.columns:
-        if column.task is not None and column.name in row.paper:
+        if column.task is not None and column.name in row.scored:
             groups.setdefault(column.overrides, []).append(column)
     return [tuple(group) for group in groups.values()]
 

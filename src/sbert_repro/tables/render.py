@@ -24,7 +24,7 @@ from sbert_repro.ledger import machine
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
 from sbert_repro.tables import cells as cells_of
-from sbert_repro.tables.cells import Caption, Cell, Training
+from sbert_repro.tables.cells import Caption, Cell, Difference, Training
 from sbert_repro.tables.plan import (
     UNTRAINED,
     AllTables,
@@ -52,12 +52,14 @@ VERDICTS = {
     "changed": "options were changed on the command line, not comparable",
     "incomplete": "seeds are missing, for the reason given; not comparable",
     "other machine": "a speed on another machine than the paper's, not comparable",
+    "not in the paper": "a number that the paper has not",
     "not run": "no number, for the reason given",
 }
 """What each verdict says."""
 _MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 """There is no superscript q."""
 _LONGEST_REASON = 200
+_SMALLEST_P = 0.001
 _HOUR, _MINUTE = 3600, 60
 _COLLAPSED = 10.0
 """A seed so many points below the others' median is named (a degenerate run)."""
@@ -101,15 +103,29 @@ def sheet(plan: Plan, results: Results) -> Sheet:
         The sheet.
     """
     records = [record for number in sorted(results) for record in results[number].records]
+    cells = cells_of.build(plan, results)
     return Sheet(
         table=plan.table,
         profile=plan.request.profile,
         banner=str(plan.base.profile.banner),
-        cells=cells_of.build(plan, results),
+        cells=cells,
         records={record["key"]: record for record in records},
         seeds=len(plan.seeds),
         changes=plan.request.of_numbers,
+        extra={
+            f"Δ {column}": {
+                cell.row: _difference(cell.difference)
+                for cell in cells
+                if cell.column == column and cell.difference is not None
+            }
+            for column in (plan.table.shown if plan.table.compared else ())
+        },
     )
+
+
+def _difference(found: Difference) -> str:
+    said = "—" if found.p is None else "< 0.001" if found.p < _SMALLEST_P else f"{found.p:.3f}"
+    return f"{found.points:+.2f} (p {said})"
 
 
 def timed_sheet(
@@ -176,7 +192,7 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
     Raises:
         UserError: The folder cannot be written.
     """
-    name = f"table_{sheet.table.name}"
+    name = sheet.table.file
     contents = {
         folder / f"{name}.csv": as_csv(sheet),
         folder / f"{name}.md": as_markdown(sheet),
@@ -197,7 +213,7 @@ def numbers_lost(sheet: Sheet, folder: Path) -> str:
     Returns:
         "0 numbers, and the file has 13"; "" when none is lost.
     """
-    path = folder / f"table_{sheet.table.name}.csv"
+    path = folder / f"{sheet.table.file}.csv"
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             there = sum(bool(line.get("ours")) for line in csv.DictReader(stream))
@@ -252,6 +268,10 @@ def as_csv(sheet: Sheet) -> str:
 
 def _extra(sheet: Sheet, cell: Cell) -> list[str]:
     """Return the further columns of the Markdown table as words: "48 % of the ceiling"."""
+    if cell.difference is not None:
+        return [f"{_difference(cell.difference)} from the first row of its block"]
+    if not sheet.table.timed:
+        return []
     words = {heading: of_rows.get(cell.row) for heading, of_rows in sheet.extra.items()}
     return [] if cell.ours is None else [f"{one} {name}" for name, one in words.items() if one]
 
@@ -281,7 +301,7 @@ def as_markdown(sheet: Sheet) -> str:
     legend = [f"- {line}" for line in legend_of(sheet)]
     return "\n".join(
         [
-            f"# Table {sheet.table.name}: {sheet.table.title} (profile {sheet.profile})",
+            f"# {sheet.table.heading} (profile {sheet.profile})",
             "",
             *banner,
             f"{sheet.table.caption} Each cell: ours{_spread(sheet)} (the paper's); — was not run.",
@@ -308,7 +328,7 @@ def _spread(sheet: Sheet) -> str:
 
 
 def _markdown_grid(sheet: Sheet) -> list[str]:
-    names = [*(column.name for column in sheet.table.columns), *sheet.extra]
+    names = [*sheet.table.shown, *sheet.extra]
     lines = [_joined(["", *names]), _joined(["---", *("---:" for _ in names)])]
     for label, words in _grid(sheet):
         label = label if words else f"**{label}**"
@@ -325,7 +345,7 @@ def _grid(sheet: Sheet) -> list[tuple[str, list[str]]]:
             section = row.section
             lines.append((section, []))
         mine = {cell.column: cell for cell in sheet.cells if cell.row == row.name}
-        words = [shown(mine.get(c.name), timed=sheet.table.timed) for c in sheet.table.columns]
+        words = [shown(mine.get(name), timed=sheet.table.timed) for name in sheet.table.shown]
         words += [of_rows.get(row.name, "") for of_rows in sheet.extra.values()]
         lines.append((f"{row.name} {marks.get(row.name, '')}".rstrip(), words))
     return lines
@@ -377,9 +397,9 @@ def _commands(sheet: Sheet) -> list[str]:
 
 def on_screen(sheet: Sheet) -> Group:
     """Lay a table out for the screen, with its legend and notes below."""
-    grid = Grid(title=f"Table {sheet.table.name}: {sheet.table.title}", box=box.SIMPLE_HEAD)
+    grid = Grid(title=sheet.table.heading, box=box.SIMPLE_HEAD)
     grid.add_column("ours (the paper's)", overflow="fold")
-    for name in [*(column.name for column in sheet.table.columns), *sheet.extra]:
+    for name in [*sheet.table.shown, *sheet.extra]:
         grid.add_column(name, justify="right")
     for label, words in _grid(sheet):
         grid.add_row(
@@ -400,7 +420,7 @@ def dry_run(plan: Plan, cost: Cost) -> Group:
         A line for every model of every row, reasons in full and sums below.
     """
     grid = Grid(
-        title=f"Table {plan.table.name}: {plan.table.title}, profile {plan.request.profile}",
+        title=f"{plan.table.heading}, profile {plan.request.profile}",
         box=box.SIMPLE_HEAD,
     )
     for name in ("row", "columns", "seed", "training run", "scores", "state"):

@@ -1,4 +1,4 @@
-"""A table of the paper as one YAML file: its columns, its rows, the paper's numbers."""
+"""A table as one YAML file: its columns, its rows, the paper's numbers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from sbert_repro.errors import UserError
 
 TABLES = CONFIG_DIR / "tables"
 
-_TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "timed", "columns", "rows"}
-_COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of"}
+_TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "timed"}
+_TABLE_KEYS |= {"compared", "columns", "rows"}
+_COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of", "shown"}
 _ROW_KEYS = {"name", "section", "train", "recipe", "encoder", "quoted", "parts"}
-_ROW_KEYS |= {"paper", "paper_sd", "note"}
+_ROW_KEYS |= {"paper", "paper_sd", "scored", "note"}
 _PARTS = ("folds", "topics")
 
 
@@ -31,6 +32,7 @@ class Column:
         metric: Which score of the task.
         overrides: Options that all runs of this column share, added to the row's.
         mean_of: The columns that are averaged; empty for a task.
+        shown: Whether it is printed; its cells are in the CSV in any case.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Column:
     metric: str
     overrides: tuple[str, ...]
     mean_of: tuple[str, ...]
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ class Row:
         parts: "folds" or "topics" if each part of the data set is a training run of its own, on
             all other parts, and a cell is the mean over the parts; else "".
         quoted: Whose number the paper repeats, for a row without a model; else "".
-        paper: The paper's number by column; a column that is missing here has no cell.
+        paper: The paper's number by column, where it has one.
         paper_sd: The paper's ± by column, where it prints one.
         note: What a reader has to know about the paper's row.
         instead_of: The paper's encoder, where a profile trains another one instead; else "".
         recipe: Options in which the paper's training of this row differs from that of most rows;
             for profiles with `row_recipes`.
+        scored: The columns that it has a cell in.
     """
 
     name: str
@@ -71,11 +75,12 @@ class Row:
     note: str
     instead_of: str = ""
     recipe: tuple[str, ...] = ()
+    scored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper.
+    """A table of the paper, or one of our own in its form.
 
     Attributes:
         name: The word on the command line: the file's name without `table_`.
@@ -86,6 +91,7 @@ class Table:
         columns: In the paper's order.
         rows: In the paper's order.
         timed: Whether its rows are timed side by side instead of being scored one by one.
+        compared: Whether each row is compared with the first one of its section.
     """
 
     name: str
@@ -96,19 +102,35 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     timed: bool = False
+    compared: bool = False
+
+    @property
+    def file(self) -> str:
+        """What its files are called: those of the paper are numbered."""
+        return f"table_{self.name}" if self.name.isdecimal() else self.name
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        return f"Table {self.name}: {self.title}" if self.name.isdecimal() else self.title
+
+    @property
+    def shown(self) -> list[str]:
+        """Names of the columns that are printed."""
+        return [column.name for column in self.columns if column.shown]
 
 
 def existing(folder: Path = TABLES) -> list[str]:
-    """Return the names of the tables in a folder, in the order of the paper."""
-    names = [path.stem.removeprefix("table_") for path in folder.glob("table_*.yaml")]
-    return sorted(names, key=lambda name: (len(name), name))
+    """Return the names of the tables in a folder: the paper's in its order, then ours."""
+    names = [path.stem.removeprefix("table_") for path in folder.glob("*.yaml")]
+    return sorted(names, key=lambda name: (not name.isdecimal(), len(name), name))
 
 
 def load(name: str, folder: Path = TABLES) -> Table:
     """Read and check a table.
 
     Args:
-        name: "1", "2", ….
+        name: "1", "2", …, or "recipes".
         folder: Where the YAML files are.
 
     Returns:
@@ -120,7 +142,7 @@ def load(name: str, folder: Path = TABLES) -> Table:
     if name not in existing(folder):
         known = ", ".join(existing(folder)) or "none"
         raise UserError(f"there is no such table; there are: {known}", where=f"table={name}")
-    path = folder / f"table_{name}.yaml"
+    path = folder / (f"table_{name}.yaml" if name.isdecimal() else f"{name}.yaml")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -138,7 +160,8 @@ def _table(name: str, content: dict[str, Any]) -> Table:
     for column in columns:
         if unknown := set(column.mean_of) - set(names):
             raise ValueError(f"column {column.name} averages {_list(unknown)}, which do not exist")
-    rows = tuple(_row(row, names) for row in content["rows"])
+    compared = bool(content.get("compared", False))
+    rows = tuple(_row(row, names, compared) for row in content["rows"])
     if len({row.name for row in rows}) < len(rows) or len(set(names)) < len(names):
         raise ValueError("two rows or two columns have the same name")
     return Table(
@@ -150,6 +173,7 @@ def _table(name: str, content: dict[str, Any]) -> Table:
         columns=columns,
         rows=rows,
         timed=bool(content.get("timed", False)),
+        compared=compared,
     )
 
 
@@ -163,10 +187,11 @@ def _column(content: dict[str, Any]) -> Column:
         metric=content["metric"] if "task" in content else "mean",
         overrides=tuple(content.get("overrides", ())),
         mean_of=tuple(content.get("mean_of", ())),
+        shown=bool(content.get("shown", True)),
     )
 
 
-def _row(content: dict[str, Any], columns: list[str]) -> Row:
+def _row(content: dict[str, Any], columns: list[str], compared: bool) -> Row:
     what = f"row {content.get('name')}"
     _refuse_unknown(content, _ROW_KEYS, what)
     kinds = [kind for kind in ("train", "encoder", "quoted") if kind in content]
@@ -178,6 +203,10 @@ def _row(content: dict[str, Any], columns: list[str]) -> Row:
     if "recipe" in content and kinds != ["train"]:
         raise ValueError(f"{what}: recipe is for a row with train")
     quoted = kinds == ["quoted"]
+    paper = _numbers(content["paper"], columns, what)
+    scored = tuple(content.get("scored", columns if compared else paper))
+    if unknown := set(scored) - set(columns):
+        raise ValueError(f"{what}: scored has {_list(unknown)}, which are no columns")
     return Row(
         name=str(content["name"]),
         section=str(content.get("section", "")),
@@ -185,10 +214,11 @@ def _row(content: dict[str, Any], columns: list[str]) -> Row:
         overrides=() if quoted else tuple(content[kinds[0]]),
         parts=parts,
         quoted=str(content["quoted"]) if quoted else "",
-        paper=_numbers(content["paper"], columns, what),
+        paper=paper,
         paper_sd=_numbers(content.get("paper_sd", [None] * len(columns)), columns, what),
         note=str(content.get("note", "")).strip(),
         recipe=tuple(content.get("recipe", ())),
+        scored=scored,
     )
 
 
