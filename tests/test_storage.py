@@ -182,7 +182,7 @@ def test_the_first_of_two_folders_stays_unless_it_is_to_be_replaced(tmp_path, re
 
 def fill(folder):
     (folder / "a.txt").write_text("a")
-    return [{"file": "a.txt"}]
+    return [{"file": "a.txt", "sha256": sha256_of(folder / "a.txt")}]
 
 
 def test_a_made_folder_is_made_again_only_when_it_is_another_or_incomplete(tmp_path):
@@ -193,7 +193,9 @@ def test_a_made_folder_is_made_again_only_when_it_is_another_or_incomplete(tmp_p
     (folder / "a.txt").unlink()
     assert make_folder(folder, {"seed": 2}, fill)
     manifest = json.loads((folder / "MANIFEST.json").read_text())
-    assert manifest == {"synthetic": True, "seed": 2, "files": [{"file": "a.txt"}]}
+    digest = sha256_of(folder / "a.txt")
+    files = [{"file": "a.txt", "sha256": digest}]
+    assert manifest == {"synthetic": True, "seed": 2, "files": files}
 
 
 def test_somebody_elses_folder_is_not_replaced(tmp_path):
@@ -202,6 +204,26 @@ def test_somebody_elses_folder_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match="did not make"):
         make_folder(tmp_path / "demo", {}, fill)
     assert (tmp_path / "demo" / "precious").exists()
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "deep/down/thesis.txt", "a.txt", "link"])
+@pytest.mark.parametrize("manifest", ["made", {"synthetic": True}, {"synthetic": True, "files": 3}])
+def test_what_a_manifest_does_not_list_as_it_is_is_never_removed(tmp_path, name, manifest):
+    """A word in a manifest is no proof; a listed file that somebody changed is theirs too."""
+    folder = tmp_path / "demo"
+    make_folder(folder, {"seed": 1}, fill)
+    if manifest != "made":
+        (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    if name == "link":
+        (folder / name).symlink_to(tmp_path)
+    else:
+        (folder / name).write_text("years of work")
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(UserError, match="did not make, such as"):
+        make_folder(folder, {"seed": 2}, fill)
+    assert sorted(path.name for path in folder.rglob("*")) == before
+    assert name == "link" or (folder / name).read_text() == "years of work"
 
 
 def _add_one(folder, rounds):

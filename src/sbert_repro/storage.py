@@ -272,7 +272,7 @@ def make_folder(
         folder: The folder.
         stamp: What the content depends on; with another stamp the folder is made anew.
         fill: Writes the files into an empty folder and describes them, each with its name as
-            ``file``.
+            ``file`` and its ``sha256``; without these the folder is never replaced again.
 
     Returns:
         bool: Whether it had to be made.
@@ -287,9 +287,9 @@ def make_folder(
             return False
         if folder.exists() and not folder.is_dir():
             raise UserError("is a file; expected a folder or nothing, to write to", where=folder)
-        if folder.is_dir() and any(folder.iterdir()) and not _manifest(folder).get("synthetic"):
+        if foreign := _foreign(folder):
             raise UserError(
-                "holds files that this program did not make",
+                f"holds files that this program did not make, such as {foreign}",
                 where=folder,
                 mend="remove it, or point paths.data and paths.models at other folders",
             )
@@ -305,6 +305,32 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _foreign(folder: Path) -> str:
+    """Return the name of a file that the folder's manifest does not list as it is, or "".
+
+    A manifest that says "synthetic" is no proof: only what it lists, with the content that was
+    written, may be replaced.
+    """
+    if not folder.is_dir():
+        return ""
+    manifest = _manifest(folder)
+    entries = manifest.get("files") if manifest.get("synthetic") else None
+    listed = {
+        str(entry.get("file")): entry.get("sha256")
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+    }
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if name == MANIFEST and listed:
+            continue
+        if path.is_symlink() or listed.get(name) != sha256_of(path):
+            return name
+    return ""
 
 
 def _is_current(folder: Path, stamp: Mapping[str, Any]) -> bool:

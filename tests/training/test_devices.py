@@ -198,8 +198,8 @@ def test_two_processes_train_what_one_does_and_resume(
         # In bf16 the gradients of a batch are rounded once in one process, and by shares in two.
         allowed = 1e-2 if name == "bf16" else 1e-5
         assert (two - one).norm() < allowed * one.norm(), name
-        # The losses are of the order of 1, and reach 0: equal to 1e-5, not to 1e-5 of themselves.
-        assert others[0].tolist() == pytest.approx(losses.tolist(), rel=0, abs=allowed), name
+        # A loss near 0 has few digits of its own: its sums were rounded at the order of 1.
+        assert others[0].tolist() == pytest.approx(losses.tolist(), rel=allowed, abs=2e-6), name
         assert others[1:] == [scored, steps], name
     assert steps < 6 * 6, "ended by its learning rate"
 
