@@ -122,11 +122,14 @@ def test_every_table_with_a_file_is_reproduced_in_order():
     assert runs_of("recipes") == [f"{start}recipes{end}1"]
     assert runs_of("table-1") == [f"{start}1{end}1"]
     assert runs_of("reproduce-all", "ARGS=--dry-run") == [f"{start}all{end}1 --dry-run"]
+    demo = [line.replace("profile=lite", "profile=demo") for line in said[:-1]]
+    asked = ("reproduce-all", "JOBS=3", "ARGS=wandb.mode=disabled repeats=2", "PROFILE=demo")
+    assert runs_of(*asked) == demo, "recipes say nothing on made-up sentences"
 
 
 def runs_of(*words: str) -> list[str]:
     """What make would run of the script of tables."""
-    done = make(ROOT, "-n", "-o", "setup", *words, "PROFILE=lite")
+    done = make(ROOT, "-n", "-o", "setup", "PROFILE=lite", *words)
     lines = [line.partition(" ")[2].strip() for line in done.stdout.splitlines()]
     return [line for line in lines if line.startswith("scripts/table.py")]
 
