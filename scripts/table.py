@@ -223,6 +223,11 @@ def reproduce(
     console().print(render.on_screen(finished))
     if not again and (lost := render.numbers_lost(finished, folder)):
         raise _not_written(table, folder, lost)
+    if used := len(work.published.used):
+        sys.stdout.write(
+            f"{used} records behind it are the committed ones of {folder / 'records'}: nothing of "
+            "them was computed here; profile.from_records=false computes everything\n"
+        )
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:
         launch.track(made, render.as_csv(finished))

@@ -219,6 +219,7 @@ def test_published_records_stand_in_for_an_empty_ledger(tmp_path):
     assert published.get("0000000000000000") is None
     assert published.score(RUNS["train"]["key"], score["settings"]["task"]) == score
     assert published.score(RUNS["train"]["key"], "sts12") is None
+    assert published.used == {RUNS["train"]["key"], score["key"]}
     assert Published(tmp_path / "not there").get(RUNS["train"]["key"]) is None
 
 

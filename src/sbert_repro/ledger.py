@@ -184,11 +184,15 @@ class Published:
 
     Args:
         folder: The folder of the files, which need not exist; ``None`` for no records at all.
+
+    Attributes:
+        used: Keys of the records that were returned.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._records: dict[str, Record] = {}
         self._scores: dict[tuple[str, str], Record] = {}
+        self.used: set[str] = set()
         for path in sorted(folder.glob("*.json")) if folder is not None else ():
             content = _json(path.read_bytes())
             found = content.get("records") if isinstance(content, dict) else None
@@ -208,7 +212,7 @@ class Published:
         Returns:
             The first one there is, or ``None``.
         """
-        return next((self._records[key] for key in keys if key in self._records), None)
+        return self._returned(next((self._records[k] for k in keys if k in self._records), None))
 
     def score(self, run: str, task: str) -> Record | None:
         """Return the evaluation of a run's model on a task, without having the model.
@@ -220,7 +224,12 @@ class Published:
         Returns:
             The record, or ``None``.
         """
-        return self._scores.get((run, task))
+        return self._returned(self._scores.get((run, task)))
+
+    def _returned(self, record: Record | None) -> Record | None:
+        if record is not None:
+            self.used.add(record["key"])
+        return record
 
 
 def upgraded(record: Record) -> Record:
