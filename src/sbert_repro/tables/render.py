@@ -477,7 +477,9 @@ def _planned(jobs: list[Job], reasons: list[str]) -> list[str]:
 def _run(stage: Stage) -> str:
     if stage.key is None:
         return "not known yet"
-    return f"{stage.key} {'done' if stage.record is not None else 'missing'}"
+    if stage.record is None:
+        return f"{stage.key} missing"
+    return f"{stage.record['key']} done"  # an earlier version may have stored it under another key
 
 
 def left(cost: Cost) -> str:
