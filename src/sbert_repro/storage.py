@@ -308,7 +308,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _foreign(folder: Path) -> str:
-    """Return the name of a file that the folder's manifest does not list as it is, or "".
+    """Return the name of a file that is not in the manifest, or differs from it; "" if none.
 
     A manifest that says "synthetic" is no proof: only what it lists, with the content that was
     written, may be replaced.

@@ -309,7 +309,10 @@ def test_a_dry_run_shows_keys_reasons_and_sums(planned, work):
     (large,) = [line for line in said.splitlines() if line.strip().startswith("large")]
     assert "1–3" in large and "not known yet" in large and "needs (1)" in large
     assert "Cells, seed by seed: 8 cannot be run, 14 missing (3 of the table's 3 seeds" in said
-    assert "Left to do: 9 trainings, 22 scores, 11 of them blocked by what is not there." in said
+    assert (
+        "Left to do: 9 trainings, 22 scores, 11 of them blocked because something is missing."
+        in said
+    )
     assert "Nothing like them has been measured yet, so there is no estimate." in said
     assert "Shared, trained once: 3 of NLI, NLI then STSb." in said
 

@@ -380,7 +380,7 @@ def read_text(
         all.
 
     Raises:
-        UserError: If a row is short or long or holds what is no number, or if there are more or
+        UserError: If a row is short, long or holds anything but numbers, or if there are more or
             fewer rows than the header says; names the line.
     """
     again = "get the file again"

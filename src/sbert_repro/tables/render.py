@@ -487,7 +487,9 @@ def left(cost: Cost) -> str:
     if not cost.trainings + cost.scores:
         return "Nothing is left to do."
     said = f"Left to do: {cost.trainings} trainings, {cost.scores} scores"
-    said += f", {cost.blocked} of them blocked by what is not there." if cost.blocked else "."
+    said += (
+        f", {cost.blocked} of them blocked because something is missing." if cost.blocked else "."
+    )
     if not cost.like:
         return f"{said} Nothing like them has been measured yet, so there is no estimate."
     return f"{said} {_spent(cost)}"
