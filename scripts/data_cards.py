@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sbert_repro.cli import one_line_errors
 from sbert_repro.data.download import SOURCE_FILE
+from sbert_repro.data.packages import INSTALL, PACKAGES
 from sbert_repro.data.schema import DataSet, Source, dataset, names
 from sbert_repro.data.word_vectors import FOLDER, PUBLISHED
 from sbert_repro.storage import write_file
@@ -42,11 +43,11 @@ _KINDS = {
 
 
 def page() -> str:
-    """Return the page in Markdown: data sets in the order of their names, then word vectors."""
+    """Return the page in Markdown: data sets by name, then word vectors and packages."""
     records = [dataset(name) for name in names()]
     rows = [f"| [{r.title}](#{r.name}) | `{r.name}` | {_sizes(r)} | {r.licence} |" for r in records]
     index = ["| data set | name | rows | licence |", "|---|---|---|---|", *rows]
-    return "\n".join([_HEAD, *index, "", *map(_card, records), _vectors()])
+    return "\n".join([_HEAD, *index, "", *map(_card, records), _vectors(), _packages()])
 
 
 def _card(record: DataSet) -> str:
@@ -129,6 +130,19 @@ def _vectors() -> str:
             f"  - licence: {one.licence}",
             f"  - cite: {one.citation}",
         ]
+    return "\n".join([*lines, ""])
+
+
+def _packages() -> str:
+    lines = ["## packages", "", f"Files that `{INSTALL}` gets from the Python index."]
+    for one in PACKAGES:
+        lines += [
+            "",
+            f"- `{one.name}`, {one.holds}: {one.note}",
+            f"  - source: {one.source}",
+            f"  - licence: {one.licence}",
+        ]
+        lines += [f"  - `{file}`: sha256 `{digest}`" for file, digest in one.sha256.items()]
     return "\n".join([*lines, ""])
 
 

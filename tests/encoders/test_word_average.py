@@ -88,6 +88,28 @@ def test_the_papers_rows_say_which_file_is_missing(name, tmp_path):
         build(config.encoder)
 
 
+# Measured, then fixed: all words of glove.6B, 50 numbers each. The paper's GloVe row has 58.02 on
+# STSb with 300. Words alone, without punctuation, give 41.81 there instead of 38.50.
+GLOVE_50D = {
+    "authors": [53.669, 65.998, 55.892, 66.360, 60.255, 55.684, 51.971],
+    "senteval": [49.937, 42.275, 38.212, 50.873, 42.452, 38.496, 53.377],
+}
+
+
+@pytest.mark.parametrize("tokenisation", GLOVE_50D)
+def test_sts_scores_of_the_packages_vectors(tokenisation, data_root, tmp_path):
+    words = ["encoder=glove_6b_50d", f"encoder.tokenisation={tokenisation}"]
+    config = compose([*words, f"paths.data={tmp_path}", f"paths.cache={tmp_path}"], "evaluate")
+    try:
+        one = build(config.encoder)
+    except UserError as missing:
+        assert missing.code == "missing", missing
+        pytest.skip(str(missing))
+    assert one.label == "Avg. GloVe 6B, 50 d" and len(one.vectors.index) == 400_000
+    assert not list(tmp_path.iterdir())  # mapped where pip put it, not copied
+    assert sts(one, data_root) == pytest.approx(GLOVE_50D[tokenisation], abs=0.01)
+
+
 # Measured, then fixed. With other vectors the paper has 61.32 on average; others report the same
 # gulf between the two tokenisations (58 against 41 on STSb).
 MEASURED = {
@@ -100,7 +122,11 @@ MEASURED = {
 def test_sts_scores_of_the_real_vectors(tokenisation, data_root, tmp_path):
     path = data_root / "word_vectors" / "glove10k.100d.txt"
     one = WordAverageEncoder(str(path), None, tokenisation, cache=str(tmp_path))
+    assert sts(one, data_root) == pytest.approx(MEASURED[tokenisation], abs=0.01)
+
+
+def sts(one: WordAverageEncoder, data_root: Path) -> list[float]:
+    """The seven scores of Table 1."""
     scores = evaluate(one, "sts", data_root)
     tasks = [*(f"sts{year}" for year in range(12, 17)), "stsb", "sickr"]
-    found = [scores[task].get("all", scores[task].get("spearman")) for task in tasks]
-    assert found == pytest.approx(MEASURED[tokenisation], abs=0.01)
+    return [scores[task].get("all", scores[task].get("spearman")) for task in tasks]

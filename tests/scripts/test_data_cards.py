@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.data.packages import PACKAGES
 from sbert_repro.data.schema import dataset, names
 from sbert_repro.data.word_vectors import PUBLISHED
 
@@ -26,7 +27,7 @@ def test_the_committed_page_is_what_the_records_give():
 
 
 def test_every_data_set_has_a_card_and_nothing_else_has(cards):
-    assert list(cards) == [*names(), "word_vectors"]
+    assert list(cards) == [*names(), "word_vectors", "packages"]
 
 
 @pytest.mark.parametrize("name", names())
@@ -45,3 +46,9 @@ def test_the_vectors_card_holds_every_published_file(cards):
     for one in PUBLISHED:
         for fact in (one.name, one.url, one.licence, one.citation, one.note):
             assert fact in cards["word_vectors"]
+
+
+def test_the_card_of_packages_holds_every_file_that_counts(cards):
+    for one in PACKAGES:
+        for fact in (one.name, one.source, one.licence, one.note, *one.sha256.values()):
+            assert fact in cards["packages"]

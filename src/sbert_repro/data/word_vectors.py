@@ -24,10 +24,12 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pyarrow.parquet import read_table
 from rich.progress import wrap_file
 
 from sbert_repro.data.download import fetch, on_the_hub
 from sbert_repro.data.npy import AppendedArray
+from sbert_repro.data.packages import GLOVE_50D, Package
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.storage import filling, lock, sha256_of, write_file
@@ -100,18 +102,23 @@ PUBLISHED = (
 )
 """Files that have a known source; any other file is found by its path."""
 
+PACKAGED: dict[str, Package] = {"glove.6B.50d": GLOVE_50D}
+"""Names of vectors that a package holds as an array ``[V, D]`` and a column of its ``V`` words."""
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where the text of some word vectors lies.
+    """Where some word vectors lie: a text, or an array with its words beside it.
 
     Attributes:
         file: The file on the disk.
         member: The text's name in it, if it is a zip archive.
+        words: The Parquet file of the words, if ``file`` is an array.
     """
 
     file: Path
     member: str | None = None
+    words: Path | None = None
 
     @property
     def name(self) -> str:
@@ -128,15 +135,19 @@ def find(path: str, folders: list[Path]) -> Place:
 
     Args:
         path: A file (``.txt``, ``.vec``, each also with ``.gz``), ``ARCHIVE.zip`` that holds one
-            such file, ``ARCHIVE.zip/MEMBER``, or the name of any of these in one of ``folders``.
+            such file, ``ARCHIVE.zip/MEMBER``, the name of any of these in one of ``folders``, or a
+            name from ``PACKAGED``.
         folders: Where to look for what is no path by itself.
 
     Returns:
         The text.
 
     Raises:
-        UserError: If it is nowhere (code ``missing``); says where to download a published file.
+        UserError: If it is nowhere (code ``missing``); says where to get it.
     """
+    if path in PACKAGED:
+        array, words = PACKAGED[path].files()
+        return Place(array, words=words)
     given = Path(path).expanduser()
     published = next((known for known in PUBLISHED if known.name == given.name), None)
     for folder in [Path(), *folders]:
@@ -246,7 +257,8 @@ class WordVectors:
     Attributes:
         index: Word → row.
         values: Vectors ``[V, D]``, mapped from the disk.
-        sha256: Of the text, unpacked, so that an archive and its content are the same vectors.
+        sha256: Of the text, unpacked, so that an archive and its content are the same vectors; of
+            the files' own sha256 where a package holds them.
         facts: Rows that were left out, and why.
     """
 
@@ -270,6 +282,8 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
     Raises:
         UserError: If the file is not what it should be or the cache cannot be written.
     """
+    if place.words is not None:
+        return _of_package(place.file, place.words)
     settings = f"{FORMAT} {sha256_of(place.file)} {place.member}"
     folder = cache / "word_vectors" / hashlib.sha256(settings.encode()).hexdigest()[:16]
     description = folder / "description.json"
@@ -294,6 +308,13 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
             if said[code]
         ],
     )
+
+
+def _of_package(array: Path, words: Path) -> WordVectors:
+    column = read_table(words, columns=["index"])["index"].to_pylist()
+    digest = hashlib.sha256(f"{sha256_of(array)}{sha256_of(words)}".encode()).hexdigest()
+    values = np.load(array, mmap_mode="r", allow_pickle=False)
+    return WordVectors({word: row for row, word in enumerate(column)}, values, digest, [])
 
 
 def _convert(place: Place, folder: Path, progress: bool) -> None:
