@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sbert_repro.cli import hydra_command
+from sbert_repro.redaction import masked
 from sbert_repro.storage import check_writable, write_file
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     figures = build(config.what).run(config)
     show(figures)
     if output is not None:
-        write_file(output, json.dumps(asdict(figures), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(asdict(figures), indent=1, ensure_ascii=False)
+        write_file(output, masked(text) + "\n")
 
 
 def show(figures: Figures) -> None:

@@ -1,7 +1,10 @@
 """A user's mistake is one line on stderr and status 2; a bug of ours keeps its traceback."""
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -55,7 +58,8 @@ def test_a_wrong_option_is_one_line_and_status_2(tmp_path):
 def test_a_bug_keeps_its_traceback(tmp_path):
     done = command(tmp_path, "seed=2")
     assert done.returncode == 1
-    assert "ZeroDivisionError: a bug" in done.stderr
+    assert done.stderr.startswith("Traceback") and "ZeroDivisionError: a bug" in done.stderr
+    assert "overrides" not in done.stderr, "Hydra would quote all that was typed"
 
 
 def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_path):
@@ -131,7 +135,7 @@ def test_a_word_that_is_no_option_is_refused(word):
 
 
 @pytest.mark.parametrize(
-    "word", ["+hydra.callbacks.x._target_=os.x", "hydra.launcher._target_=a.B"]
+    "word", ["+hydra.callbacks.x._target_=os.x", "hydra.launcher._target_=a.B", "--config-dir=x"]
 )
 def test_code_named_by_hydras_own_options_is_refused(monkeypatch, capsys, word):
     @hydra_command("train")
@@ -141,4 +145,88 @@ def test_code_named_by_hydras_own_options_is_refused(monkeypatch, capsys, word):
     monkeypatch.setattr(sys, "argv", ["train.py", "data=stsb", word])
     with pytest.raises(SystemExit) as stop:
         main()
-    assert stop.value.code == 2 and "only components of sbert_repro" in capsys.readouterr().err
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "is Hydra's own and fixed here" in said or "all options are in configs/" in said
+
+
+def ended(command, capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as stop:
+        one_line_errors(command)
+    return stop.value.code, capsys.readouterr().err
+
+
+def raising(problem):
+    def command():
+        raise problem
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (OSError(errno.ENOSPC, "x", "a.npy"), "a.npy: refused by the system: no space left on"),
+        (OSError(errno.ENAMETOOLONG, "x", "a" * 999), "…: refused by the system: the name is too"),
+        (PermissionError(errno.EACCES, "x", "a"), "a: refused by the system: permission denied"),
+        (MemoryError(), "out of memory: free some"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(capsys, problem, said):
+    code, line = ended(raising(problem), capsys)
+    assert code == 2 and line.startswith("error: ") and said in line and line.count("\n") == 1
+    assert len(line) < 500
+
+
+def test_a_traceback_is_shown_without_secrets(capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_KEY", "0123456789abc")
+    code, said = ended(raising(ValueError("of 0123456789abc")), capsys)
+    assert code == 1 and said.startswith("Traceback") and said.endswith("of <hidden>\n")
+
+
+PRINTS = """
+import sys
+from sbert_repro.cli import one_line_errors
+one_line_errors(lambda: print("r\\u00e9sum\\u00e9 \\u00b1" + " x" * int(sys.argv[1])))
+"""
+
+
+def printed(folder, redirection, **variables):
+    line = f"exec \"{sys.executable}\" -c '{PRINTS}' {redirection}"
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_a_closed_a_full_and_a_plain_output_are_no_tracebacks(tmp_path):
+    for closed in ("1 >&-", "1 2>&-", "1 >&- 2>&- <&-", "1 2>/dev/full"):
+        assert printed(tmp_path, closed).returncode == 0
+    ascii_only = printed(tmp_path, "1", PYTHONIOENCODING="ascii")
+    assert (ascii_only.returncode, ascii_only.stdout) == (0, b"r\\xe9sum\\xe9 \\xb1 x\n")
+    if Path("/dev/full").exists():
+        full = printed(tmp_path, "1 >/dev/full")
+        assert full.returncode == 2
+        assert full.stderr.startswith(b"error: standard output: refused by the system: no space")
+        assert full.stderr.count(b"\n") == 1
+    gone = printed(tmp_path, "100000 | head -c 5; exit ${PIPESTATUS[0]}")
+    assert gone.stderr == b""
+
+
+def test_what_is_opened_later_is_not_taken_for_an_output_that_was_closed(tmp_path):
+    code = """
+import os, sys
+from sbert_repro.cli import one_line_errors
+def write():
+    with open("f", "w") as f:
+        os.system("echo from elsewhere")
+        f.write("mine")
+one_line_errors(write)
+"""
+    subprocess.run(
+        ["bash", "-c", f"exec '{sys.executable}' -c '{code}' >&-"], cwd=tmp_path, check=True
+    )
+    assert (tmp_path / "f").read_text() == "mine"

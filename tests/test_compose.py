@@ -12,6 +12,7 @@ from sbert_repro.compose import (
     compose_table,
     described,
     refuse_ignored,
+    refuse_words,
     stage_overrides,
     word_of,
 )
@@ -387,6 +388,13 @@ PAYLOAD = "open({marker!r}, 'w').close()\nclass Thing:\n    name, VERSION = 'thi
         "encoder._target_=sbert_repro..Thing",
         "encoder._target_=${profile.name}",
         "encoder._target_=null",
+        # Of this package, but no component, none of this group, or not there.
+        "pooling._target_=sbert_repro.storage.write_file",
+        "pooling._target_=sbert_repro.losses.regression.RegressionLoss",
+        "pooling._target_=sbert_repro.pooling.mean.Median",
+        "data._target_=sbert_repro.pooling.mean.MeanPooling",
+        "prepare=[{_target_:sbert_repro.storage.write_file,path:a,content:b}]",
+        "+encoder.pooling={_target_:sbert_repro.backbone.demo.prepare_demo}",
     ],
 )
 def test_components_of_others_are_refused_before_anything_is_imported(word, tmp_path, monkeypatch):
@@ -399,11 +407,6 @@ def test_components_of_others_are_refused_before_anything_is_imported(word, tmp_
     assert not marker.exists()
 
 
-def test_a_component_that_is_not_there_is_one_line():
-    with pytest.raises(UserError, match="there is no such component"):
-        compose(["pooling._target_=sbert_repro.pooling.mean.Median"])
-
-
 def test_what_an_interpolation_makes_is_refused_when_it_is_built(tmp_path):
     marker = tmp_path / "marker"
     inner = "${oc.decode:'{_target_: os.mkdir, path: PLACE}'}".replace("PLACE", str(marker))
@@ -411,3 +414,81 @@ def test_what_an_interpolation_makes_is_refused_when_it_is_built(tmp_path):
     with pytest.raises(UserError, match="only components of sbert_repro"):
         build(node)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("+foo=1", "foo: there is no such option; the options are: "),
+        ("++foo=1", "foo: there is no such option; the options are: "),
+        ("+trainer.batchsize=4", "did you mean batch_size?"),
+        ("++data.x=1", "data.x: there is no such option"),
+        ("+paths.reslts=a", "did you mean results?"),
+        ("+wandb.entity=a", "wandb.entity: there is no such option"),
+        ("+pooling.x=1", "pooling.x: there is no such option"),
+        ("+concatenation.x=1", "concatenation.x: there is no such option"),
+        ("+profile.limits.nil=5", "did you mean nli?"),
+        ("+profile.stand_ins.bert_bsae=demo_bert", "did you mean bert_base?"),
+        ("+trainer.max_epochs=9", "use trainer.epochs=N"),
+        ("trainer.fast_dev_run=true", "use trainer.max_steps=1"),
+        ("+trainer.limit_train_batches=3", "use trainer.max_steps=N"),
+    ],
+)
+def test_what_no_option_is_called_is_refused_however_it_is_typed(word, said):
+    with pytest.raises(UserError) as refused:
+        compose([word])
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_plus_before_what_exists_is_no_mistake():
+    assert compose(["++trainer.batch_size=4"]).trainer.batch_size == 4
+    assert compose(["++loss.bias=false"]).loss.bias is False
+    assert compose(["+profile.limits.nli=7"]).data.limit == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["pooling=max", "pooling=mean"], "pooling=mean: is given twice, also as pooling=max"),
+        (["seed=1", "++seed=2"], "++seed=2: is given twice"),
+        (["pooling=[mean,max]"], "takes one, not several; there are: cls, max, mean"),
+        (["data=[nli]"], "takes one, not several"),
+        (["prepare=[]"], "belongs to the profile"),
+        (["hydra.job_logging.handlers.x=1"], "is Hydra's own and fixed here"),
+        (["hydra/launcher=ray"], "is Hydra's own and fixed here"),
+        (["hydra.searchpath=[a]"], "is Hydra's own and fixed here"),
+        (["=5"], "names no option"),
+        (["pooling"], "expected name=value"),
+        (["encoder.label='abc"], "encoder.label='abc: cannot be read"),
+        (["encoder.path=/a/(1)/b"], "\"encoder.path='/a/(1)/b'\""),
+        (["seed=[1"], "cannot be read"),
+    ],
+)
+def test_words_that_cannot_mean_what_was_typed_are_refused_by_name(words, said):
+    with pytest.raises(UserError) as refused:
+        refuse_words(words)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_other_words_pass():
+    refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "~experiment", "seed=1"])
+    refuse_words(["encoder.path='/a/(1)/b'", "hydra.sweep.dir=x", "encoder=run", "encoder.key=k"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "profile.max_seeds=0",
+        "profile.max_parts=-3",
+        "data.limit=0",
+        "data.dev_limit=-1",
+        "trainer.max_grad_norm=nan",
+        "trainer.warmup=nan",
+        "optimizer.lr=inf",
+        "classifier.kfold=1",
+    ],
+)
+def test_a_number_out_of_range_is_refused(word):
+    with pytest.raises(UserError) as refused:
+        compose([word])
+    assert refused.value.where == word

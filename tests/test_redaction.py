@@ -1,6 +1,7 @@
 """No secret of the user's in a file, a log or what is sent to W&B."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +20,17 @@ def no_other_secrets(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["WANDB_API_KEY", "HF_TOKEN", "hf_token", "Api_Key", "password", "a.secret", "auth"]
+    "name",
+    ["WANDB_API_KEY", "HF_TOKEN", "hf_token", "Api_Key", "password", "a.secret", "auth"]
+    + ["OPENAI_KEY", "PAT", "GITHUB_PAT", "PASSPHRASE", "GPG_PASSPHRASE", "DB_PWD"],
 )
 def test_names_of_secrets(name):
     assert is_secret(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["tokenisation", "tokens", "author", "key", "authors_v023", "TOKENS"]
+    "name",
+    ["tokenisation", "tokens", "author", "key", "authors_v023", "TOKENS", "PWD", "PATH", "PATTERN"],
 )
 def test_names_that_only_look_like_it(name):
     assert not is_secret(name)
@@ -47,6 +51,8 @@ def test_values_of_the_environment_and_passwords_in_urls_are_hidden(monkeypatch)
     assert masked("1 0123456789 01234567890123") == f"1 {HIDDEN} {HIDDEN}"
     assert masked("https://me:word@host/x") == f"https://{HIDDEN}@host/x"
     assert masked("https://host:80/x") == "https://host:80/x"
+    assert masked("a hf_abcdefghijklmnopqrst b") == f"a {HIDDEN} b", "of nobody's environment"
+    assert masked("hf_token sk-learn ghp_x") == "hf_token sk-learn ghp_x"
 
 
 PLANTED = {
@@ -80,27 +86,53 @@ def holders(folder, *more):
 
 
 def test_a_run_of_the_demo_writes_no_planted_secret(tmp_path):
-    words = [
-        f"encoder.label=a model of {PLANTED['HF_TOKEN']}",
-        "+profile.stand_ins.api_key=typed-secret",
-        "loss=regression",
-    ]
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train.py", "loss=regression")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("results/wandb/offline-run-*/*.wandb")), "W&B was on"
     assert list(tmp_path.glob("results/runs/*/config.yaml"))
     assert holders(tmp_path, done.stdout, done.stderr) == []
-    refused = command(tmp_path, "train.py", "loss=regression", f"data={PLANTED['HF_TOKEN']}")
-    assert refused.returncode == 2
-    assert holders(tmp_path, refused.stdout, refused.stderr) == []
+
+
+TYPED = [
+    ("train.py", f"encoder.label=a model of {PLANTED['HF_TOKEN']}"),
+    ("train.py", f"wandb.project={PLANTED['WANDB_API_KEY']}"),
+    ("train.py", f"data={PLANTED['HF_TOKEN']}"),
+    ("train.py", "+profile.stand_ins.api_key=typed-secret"),
+    ("train.py", "encoder.password='typed-secret"),
+    ("train.py", f"paths.results=out/{PLANTED['HF_TOKEN']}", "--cfg=job"),
+    ("train.py", f"paths.results=out/{PLANTED['HF_TOKEN']}", "-m"),
+    ("train.py", f"hydra.run.dir={PLANTED['HF_TOKEN']}", "hydra.output_subdir=x"),
+    ("train.py", "encoder.path=https://me:typed-secret@host/x"),
+    ("scripts/table.py", "table=4", f"wandb.project={PLANTED['WANDB_API_KEY']}"),
+    ("scripts/table.py", "table=4", f"hf_token={PLANTED['HF_TOKEN']}", "--help"),
+    ("scripts/headline.py", f"output={PLANTED['CLUSTER_PASSWORD']}"),
+    ("scripts/evaluate.py", "task=stsb", f"encoder.label={PLANTED['HF_TOKEN']}", "output=f.json"),
+    ("scripts/export.py", f"run={PLANTED['HF_TOKEN']}", "output=o"),
+]
+
+
+@pytest.mark.parametrize("words", TYPED, ids=lambda words: f"{words[0]}-{words[-1]}"[:40])
+def test_a_secret_that_is_typed_is_refused_by_every_command_before_it_is_written(
+    words, tmp_path, monkeypatch, capfd
+):
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", list(words))
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+    said = capfd.readouterr()
+    assert stop.value.code == 2 and said.err.startswith("error: ")
+    assert "leave it in the environment" in said.err and said.err.count("\n") == 1
+    assert holders(tmp_path, said.out.encode(), said.err.encode()) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_a_table_and_a_sweep_write_no_planted_secret(tmp_path):
-    label = f"encoder.label=a model of {PLANTED['HF_TOKEN']}"
-    table = command(tmp_path, "scripts/table.py", "table=4", "profile.max_seeds=1", label)
+    table = command(tmp_path, "scripts/table.py", "table=4", "profile.max_seeds=1")
     assert table.returncode == 0, table.stderr
-    sweep = command(tmp_path, "train.py", "loss=regression", "seed=1,2", label, "-m")
+    sweep = command(tmp_path, "train.py", "loss=regression", "seed=1,2", "-m")
     assert sweep.returncode == 0, sweep.stderr
     printed = (table.stdout, table.stderr, sweep.stdout, sweep.stderr)
     assert holders(tmp_path, *printed) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,41 +13,120 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sbert_repro.compose import check, explain, options_of, prepare, refuse_ignored
+from sbert_repro.compose import (
+    check,
+    explain,
+    options_of,
+    prepare,
+    refuse_ignored,
+    refuse_words,
+)
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import masked
-from sbert_repro.storage import write_file
+from sbert_repro.storage import refused_by_system
 
+BUG = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
+READER_GONE = 141
+"""As of a program that SIGPIPE ends: the reader of the output has seen enough, as ``head`` has."""
 HELP = ("-h", "--help")
 _SWEEP = {"-m", "--multirun"}
+_ELSEWHERE = ("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name")
+_ELSEWHERE += ("--experimental-rerun",)
+"""Words of Hydra's that read options, or a pickle, from somewhere else than ``configs/``."""
 
 Main = Callable[[DictConfig, list[str]], None]
+
+
+class _Stream:
+    """Standard output or error: no secret passes, and no failure of it is a traceback.
+
+    Args:
+        stream: What is written to.
+        name: Its name, for messages; "" where failures are nobody's business (standard error).
+    """
+
+    def __init__(self, stream: Any, name: str = "") -> None:
+        self.stream, self._name = stream, name
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # it may know no more than ASCII
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text without the secrets in it."""
+        self._do(lambda: self.stream.write(masked(text)))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what has been written."""
+        self._do(self.stream.flush)
+
+    def _do(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as problem:
+            if self.stream in (sys.__stdout__, sys.__stderr__):
+                # Or Python would try again when it ends, and complain.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            if isinstance(problem, BrokenPipeError):
+                raise SystemExit(READER_GONE) from None
+            if self._name:
+                raise refused_by_system(problem, self._name) from None
+
+
+def _open_streams() -> None:
+    """Open what was closed when the command began, or the next file would be written to instead."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
 
 
 def one_line_errors(command: Callable[[], Any]) -> None:
     """Run a command; a user's mistake ends it in one line on stderr and status 2.
 
+    What the system refuses (a disk that is full, a name that is too long, memory) is one line too;
+    anything else is a bug, whose traceback is shown without secrets.
+
     Args:
         command: What to run.
 
     Raises:
-        SystemExit: With status 2 after a user's mistake, 130 after Ctrl-C.
+        SystemExit: With status 2 after a user's mistake, 130 after Ctrl-C, 1 after a bug.
     """
+    _open_streams()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Stream(before[0], "standard output"), _Stream(before[1])
     try:
-        command()
+        try:
+            command()
+            sys.stdout.flush()
+        except OSError as problem:
+            raise refused_by_system(problem) from problem
+        except MemoryError as problem:
+            mend = "free some, or give smaller batches, fewer jobs at a time or less data"
+            raise UserError("out of memory", mend=mend, code="out_of_memory") from problem
     except UserError as problem:
-        sys.stderr.write(f"error: {masked(str(problem))}\n")
+        sys.stderr.write(f"error: {problem}\n")
         raise SystemExit(USER_MISTAKE) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
         raise SystemExit(INTERRUPTED) from None
+    except Exception:
+        sys.stderr.write(traceback.format_exc())
+        raise SystemExit(BUG) from None
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def hydra_command(
@@ -63,56 +143,43 @@ def hydra_command(
     """
 
     def decorate(main: Main) -> Callable[[], None]:
-        mistakes: list[UserError] = []
+        problems: list[Exception] = []
 
         def task(config: DictConfig) -> None:
-            # Raised through Hydra, a mistake would be announced in two lines and, in a sweep, only
-            # after the jobs that had none; so it is kept, and the other jobs go on.
-            _hide_secrets_of_sweep()
+            # Raised through Hydra, a problem would be announced in lines that quote all that was
+            # typed and, in a sweep, stop the other jobs; so it is kept, and they go on.
             typed = list(HydraConfig.get().overrides.task)
             try:
                 check(config)
                 refuse_ignored(config, typed)
                 prepare(config)
                 main(config, typed)
-            except UserError as mistake:
-                mistakes.append(mistake)
+            except Exception as problem:
+                problems.append(problem)
 
         def run() -> None:
             # Hydra would otherwise print several lines of its own and exit with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[1:] = quoted(sys.argv[1:], texts)
-            _refuse_code(sys.argv[1:])
-            mistakes.clear()
+            for word in sys.argv[1:]:
+                if word.partition("=")[0] in _ELSEWHERE:
+                    raise UserError("all options are in configs/ of this program", where=word)
+            refuse_words([word for word in sys.argv[1:] if not word.startswith("-")])
+            problems.clear()
             logging.captureWarnings(True)
             try:
                 hydra.main(str(CONFIG_DIR), config_name, version_base="1.3")(task)()
             except (HydraException, OmegaConfBaseException) as problem:
                 raise explain(problem, options_of(config_name)) from None
-            for mistake in mistakes[:-1]:
-                sys.stderr.write(f"error: {masked(str(mistake))}\n")
-            if mistakes:
-                raise mistakes[-1]
+            # A bug before mistakes: it is raised and shown whole.
+            for problem in sorted(problems, key=lambda one: isinstance(one, UserError))[1:]:
+                sys.stderr.write(f"error: {problem}\n")
+            if problems:
+                raise min(problems, key=lambda one: isinstance(one, UserError))
 
         return lambda: one_line_errors(run)
 
     return decorate
-
-
-def _refuse_code(words: Sequence[str]) -> None:
-    """Hydra would import what its own options name before any option of ours is looked at."""
-    for word in words:
-        if word.lstrip("+~").startswith("hydra") and "_target_" in word:
-            raise UserError("only components of sbert_repro may be named", where=word)
-
-
-def _hide_secrets_of_sweep() -> None:
-    """Hydra writes down what was typed for a sweep before its first job, secrets too."""
-    path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
-    if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
-        written = path.read_text(encoding="utf-8")
-        if (shown := masked(written)) != written:
-            write_file(path, shown)
 
 
 def quoted(arguments: Sequence[str], texts: Collection[str]) -> list[str]:
@@ -154,6 +221,7 @@ def split_words(
     Raises:
         UserError: If a word is neither ``name=value`` nor a flag.
     """
+    refuse_words([word for word in arguments if "=" in word and not word.startswith("-")])
     values, others, given = dict(own), [], set()
     for word in arguments:
         name, sign, value = word.partition("=")

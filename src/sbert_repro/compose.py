@@ -10,17 +10,20 @@ rows of a table decide for themselves.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import functools
 import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.utils import get_object as hydra_get_object
@@ -30,6 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sbert_repro.config import CONFIG_DIR, plain
 from sbert_repro.errors import UserError
+from sbert_repro.redaction import is_secret, masked
 
 STAGE_LENGTHS = ("trainer.epochs", "trainer.max_steps")
 STAGE_GROUPS = ("experiment", "loss", "data", "parent", "evaluate", *STAGE_LENGTHS)
@@ -62,14 +66,59 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("optimizer.decay optimizer.shrink", lambda n: 0 < n < math.inf, "more than 0"),
     ("optimizer.weight_decay", lambda n: 0 <= n < math.inf, "at least 0"),
     ("optimizer.beta1 optimizer.beta2", lambda n: 0 <= n < 1, "at least 0 and less than 1"),
-    ("repeats batch_size pairs", lambda n: n >= 1, "at least 1"),
+    ("repeats batch_size pairs largest k block", lambda n: n >= 1, "at least 1"),
     ("sentences", lambda n: n >= 2, "at least 2"),  # noqa: PLR2004
+    ("data.epochs data.limit data.dev_limit", lambda n: n >= 1, "at least 1"),
+    ("profile.max_seeds profile.max_parts", lambda n: n >= 1, "at least 1"),
+    ("profile.lstm_width profile.save_every", lambda n: n >= 1, "at least 1"),
+    ("encoder.hidden encoder.batch_size", lambda n: n >= 1, "at least 1"),
+    ("classifier.kfold", lambda n: n >= 2, "at least 2"),  # noqa: PLR2004
+    ("classifier.batch_size classifier.epoch_size", lambda n: n >= 1, "at least 1"),
+    ("classifier.tenacity classifier.max_epoch", lambda n: n >= 1, "at least 1"),
+    ("classifier.max_iter", lambda n: n >= 1, "at least 1"),
+    ("classifier.learning_rate", lambda n: 0 < n < math.inf, "more than 0"),
+    ("classifier.seed", lambda n: 0 <= n < 2**32, f"0 to {2**32 - 1}"),
+    ("loss.margin", lambda n: 0 <= n < math.inf, "at least 0"),
+    ("loss.dropout", lambda n: 0 <= n < 1, "at least 0 and less than 1"),
+    ("loss.num_labels loss.fc_dim", lambda n: n >= 1, "at least 1"),
+    ("what.steps what.repeats what.batch_size what.test_folds", lambda n: n >= 1, "at least 1"),
+    ("what.vectors what.width what.queries what.k", lambda n: n >= 1, "at least 1"),
+    ("what.sentences", lambda n: n >= 2, "at least 2"),  # noqa: PLR2004
+    ("index.lists index.probes", lambda n: n >= 1, "at least 1"),
+    ("index.check", lambda n: n >= 0, "at least 0"),
 )
 """Options of any command, what their numbers must be, and how to say so."""
 
-_PACKAGE = "sbert_repro"
-_OWN = re.compile(rf"{_PACKAGE}(\.[A-Za-z]\w*)+")
-"""Import paths that a ``_target_`` may hold; an interpolation is none of them."""
+_IN_FILE = re.compile(r"^\s*(?:- )?_target_: (\S+)", re.MULTILINE)
+_GROUP_OF = {"prepare": "profile"}
+"""Where components are configured under another name than that of their folder in ``configs/``."""
+_OF_HYDRA = (
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.output_subdir",
+    "hydra.verbose",
+    "hydra.mode",
+)
+"""Hydra's own options that may be typed; others name what it imports, or where it looks for it."""
+
+_NAMED_IN_CONFIGS = ("profile.limits", "profile.epochs")
+"""Dicts whose entries are options of other files; any other entry would be read by nobody."""
+
+_LIGHTNINGS = {
+    "trainer.max_epochs": "trainer.epochs=N",
+    "trainer.limit_train_batches": "trainer.max_steps=N",
+    "trainer.fast_dev_run": "trainer.max_steps=1",
+    "trainer.limit_val_batches": "data.dev_limit=N",
+    "trainer.gradient_clip_val": "trainer.max_grad_norm=X",
+    "trainer.val_check_interval": "trainer.evaluate_every=N",
+    "trainer.check_val_every_n_epoch": "trainer.evaluate_every=null",
+    "trainer.enable_progress_bar": "trainer.progress=false",
+    "trainer.num_nodes": "trainer.devices=N, on one machine",
+    "trainer.deterministic": "seed=N; on a CPU equal seeds give equal bits",
+}
+"""Names of Lightning's that somebody may try, and what they are called here. Passed on, they would
+change a run without being part of its key."""
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
@@ -174,31 +223,47 @@ def _unknown_key(key: str, known: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(last, beside, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     has = f"{parent} has" if parent else "the options are"
-    return UserError(f"there is no such option{hint}; {has}: {', '.join(beside)}", where=key)
+    found = f"there is no such option{hint}; {has}: {', '.join(beside)}"
+    return UserError(found, where=key, mend=f"use {_LIGHTNINGS[key]}" if key in _LIGHTNINGS else "")
+
+
+@functools.cache
+def _components(group: str = "*") -> dict[str, str]:
+    """Return what may be built: import path → word, as the files of a group in ``configs/`` say."""
+    texts = {f.stem: f.read_text(encoding="utf-8") for f in _files(group)}
+    return {target: word for word, text in texts.items() for target in _IN_FILE.findall(text)}
+
+
+def _files(group: str = "*") -> list[Path]:
+    return sorted(CONFIG_DIR.glob(f"{group}/*.yaml"))
 
 
 def refuse_foreign(value: Any, place: str = "") -> None:
-    """Refuse, before anything is imported, components that are not this package's own.
+    """Refuse, before anything is imported, what is not one of the components in ``configs/``.
 
     Args:
         value: Plain values: the options of a command, or a part of them.
         place: Its name, for the message.
 
     Raises:
-        UserError: If a ``_target_``, at any depth, is anything else than a path in this package.
+        UserError: If a ``_target_``, at any depth, is anything else than a component of its group.
     """
     if isinstance(value, list):
         for number, item in enumerate(value):
             refuse_foreign(item, f"{place}[{number}]")
     if not isinstance(value, dict):
         return
+    group = re.split(r"[.\[]", place)[0]
+    known = _components(_GROUP_OF.get(group, group) or "*")
     for key, item in value.items():
         name = f"{place}.{key}" if place else str(key)
-        if key == "_target_" and not (isinstance(item, str) and _OWN.fullmatch(item)):
+        if key == "_target_" and not (isinstance(item, str) and item in known):
+            words = ", ".join(sorted({*known.values()})) if group and known else ""
             raise UserError(
-                "only components of sbert_repro may be named",
+                "only components of sbert_repro may be named, and here "
+                f"{'one of its own group' if words else 'none'}",
                 where=f"{name}={item}",
-                mend=f"choose by name: {place.partition('.')[0] or 'encoder'}=WORD",
+                mend=f"choose by name: {group}=WORD, one of {words}" if words else "leave it out",
             )
         refuse_foreign(item, name)
 
@@ -207,41 +272,22 @@ def get_object(path: str) -> Any:
     """Import a component of this package.
 
     Args:
-        path: Of a class or function of this package.
+        path: Of a class or function that a file in ``configs/`` names.
 
     Returns:
         Any: The component.
 
     Raises:
-        UserError: If there is none, or the path leads to what the package itself imports.
+        UserError: If no file names it.
     """
     refuse_foreign({"_target_": path})
-    try:
-        found = hydra_get_object(path)
-    except Exception as problem:  # Hydra raises a dozen kinds where the path leads nowhere
-        raise UserError(
-            f"there is no such component ({type(problem).__name__})", where=f"_target_={path}"
-        ) from problem
-    if not str(getattr(found, "__module__", "")).startswith(f"{_PACKAGE}."):
-        raise UserError("only components of sbert_repro may be named", where=f"_target_={path}")
-    return found
+    return hydra_get_object(path)
 
 
 def _instantiated(node: DictConfig, **extra: Any) -> Any:
     """Build what a node names, and no component of others within it."""
-    resolved = plain(node)
-    refuse_foreign(resolved)
-    for target in _targets(resolved):
-        get_object(target)
+    refuse_foreign(plain(node))
     return instantiate(node, **extra)
-
-
-def _targets(value: Any) -> Iterable[str]:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if isinstance(value, dict) and "_target_" in value:
-        yield value["_target_"]
-    for item in items:
-        yield from _targets(item)
 
 
 def check(config: DictConfig) -> None:
@@ -255,12 +301,14 @@ def check(config: DictConfig) -> None:
             out of range.
     """
     refuse_foreign(OmegaConf.to_container(config, resolve=False))
+    _refuse_unknown(config)
     for name in map(str, config):
         _check_set(config, name, name)
         if isinstance(node := config[name], DictConfig):
             if "_target_" in node:
                 _check_component(name, node)
             else:
+                _refuse_unknown(node, name)
                 for key in map(str, node):
                     _check_set(node, key, f"{name}.{key}")
     accelerator = OmegaConf.select(config, "trainer.accelerator")
@@ -274,6 +322,34 @@ def check(config: DictConfig) -> None:
             value = OmegaConf.select(config, name)
             if isinstance(value, int | float) and not fits(value):
                 raise UserError(f"expected {expected}", where=f"{name}={value}")
+
+
+def _refuse_unknown(node: DictConfig, name: str = "") -> None:
+    """Refuse keys that a node's type does not have: typed with +, Hydra would take any."""
+    kind = OmegaConf.get_type(node)
+    if name == "concatenation":
+        names = {"parts"}
+    elif name in _NAMED_IN_CONFIGS:
+        names = _read_by_configs(name)
+    elif name in ("profile.stand_ins", "profile.trained_stand_ins"):
+        names = {file.stem for group in ("encoder", "data") for file in _files(group)}
+    elif dataclasses.is_dataclass(kind):
+        names = {field.name for field in dataclasses.fields(kind)}
+    else:
+        return
+    known = [f"{name}.{key}".lstrip(".") for key in names]
+    for key in map(str, node):
+        if (full := f"{name}.{key}".lstrip(".")) not in known:
+            raise _unknown_key(full, known)
+        if isinstance(child := OmegaConf.select(node, key), DictConfig) and name:
+            _refuse_unknown(child, full)
+
+
+@functools.cache
+def _read_by_configs(name: str) -> set[str]:
+    """Return the entries of an open dict that some file in ``configs/`` reads."""
+    texts = (file.read_text(encoding="utf-8") for file in _files())
+    return {key for text in texts for key in re.findall(rf"{re.escape(name)}\.(\w+)", text)}
 
 
 def _check_set(node: DictConfig, key: str, name: str) -> None:
@@ -436,6 +512,64 @@ def known_to(config_name: str, changes: Sequence[str]) -> list[str]:
     return [word for word in changes if _group(word) in known or _group(word) not in other]
 
 
+# Refusals: words that cannot mean what was typed
+
+
+@functools.cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def refuse_words(words: Sequence[str]) -> None:
+    """Refuse words of a command line by their look alone, before anything is done with them.
+
+    Args:
+        words: As typed, without those that begin with ``-``.
+
+    Raises:
+        UserError: If a word holds a secret, is not readable, names what cannot be chosen or chooses
+            several of a group, or if two words set one option.
+    """
+    seen: dict[str, str] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if is_secret(name.rpartition(".")[2]) or masked(word) != word:
+            raise UserError(
+                "no option takes a key or a password, which would be written to logs and records",
+                where=masked(name),
+                mend="leave it in the environment, such as HF_TOKEN or WANDB_API_KEY",
+            )
+        try:
+            key = _parser().parse_override(word).key_or_group
+        except HydraException as problem:
+            raise UserError(
+                f"cannot be read ({str(problem).strip().splitlines()[0]}); expected name=value",
+                where=word,
+                mend=f'quote a value that is no plain word: "{_in_quotes(word)}"',
+            ) from None
+        if not key:
+            raise UserError("names no option; expected name=value", where=word)
+        option = option_name(word)
+        if option in seen:
+            raise UserError(f"is given twice, also as {seen[option]}; give it once", where=word)
+        seen[option] = word
+        if option.partition("/")[0].partition(".")[0] == "hydra" and option not in _OF_HYDRA:
+            raise UserError(
+                f"is Hydra's own and fixed here; there are {', '.join(_OF_HYDRA)}", where=word
+            )
+        if option.partition(".")[0] == "prepare":
+            raise UserError("belongs to the profile", where=word, mend="choose profile=demo")
+        if (CONFIG_DIR / option).is_dir() and value.startswith("["):
+            one_of = ", ".join(file.stem for file in _files(option))
+            raise UserError(f"takes one, not several; there are: {one_of}", where=word)
+
+
+def _in_quotes(word: str) -> str:
+    name, _, value = word.partition("=")
+    bare = value.strip("'\"").replace("'", "\\'") or "VALUE"
+    return f"{name}='{bare}'"
+
+
 # Refusals: options that would change nothing
 
 
@@ -572,7 +706,7 @@ def _mismatch(record: Any, loss: Any) -> UserError:
     from sbert_repro.data.schema import dataset, names
 
     fitting = [f"data={name}" for name in names() if dataset(name).kind == KINDS[loss.needs]]
-    for path in sorted((CONFIG_DIR / "loss").glob("*.yaml")):
+    for path in _files("loss"):
         needs = get_object(OmegaConf.load(path).loss["_target_"]).needs
         fitting += [f"loss={path.stem}"] if KINDS[needs] == record.kind else []
     return UserError(

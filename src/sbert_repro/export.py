@@ -18,6 +18,7 @@ from sbert_repro.encoders.run import finished
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
+from sbert_repro.redaction import masked
 from sbert_repro.storage import filling
 
 Record = dict[str, Any]
@@ -67,7 +68,7 @@ def export(key: str, output: Path, runs: Path) -> None:
     text = card(record, _stages(record, ledger), _scores_of(model, ledger), runs)
     with filling(output) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        (folder / "README.md").write_text(masked(text), encoding="utf-8")
         for path in folder.rglob("*"):
             # safetensors writes weights for their owner alone; an exported model is for everybody.
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -165,13 +166,16 @@ def _base(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
-        return dict(config["encoder"])
+        base = dict(config["encoder"])
     except Exception as problem:  # a missing file, broken YAML or another file altogether
         raise UserError(
             f"does not hold the options of a run ({type(problem).__name__})",
             where=path,
             mend="train it again",
         ) from problem
+    # Of a folder its name alone: where it lies on this machine is nobody else's business.
+    parts = Path(base["path"]).parts
+    return base | ({"path": parts[-1]} if len(parts) > len(("owner", "name")) else {})
 
 
 def _scores(record: Record, scores: Sequence[Record]) -> list[str]:

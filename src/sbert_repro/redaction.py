@@ -1,7 +1,9 @@
 """Secrets are removed from everything that is written, logged or sent.
 
 An entry is a secret by its name, such as ``api_key``. A value is one when an environment variable
-with such a name holds it, so that a token typed into an option or a path is found too.
+with such a name holds it, or when it begins as the tokens of a known service do. The command line
+refuses both (`compose.refuse_words`), its output passes through `masked` (`cli.one_line_errors`),
+and so does what is written about a run.
 """
 
 from __future__ import annotations
@@ -14,9 +16,16 @@ from typing import Any
 
 HIDDEN = "<hidden>"
 _NAME = re.compile(
-    r"(?:^|[_.-])(?:token|secret|passw(?:or)?d|credentials?|api_?key|access_?key|auth(?:orization)?)(?:$|[_.-])",
+    r"(?:^|[_.-])(?:token|secret|passw(?:or)?d|passphrase|credentials?|pat|api_?key|access_?key"
+    r"|auth(?:orization)?)(?:$|[_.-])"
+    r"|[_.-](?:key|pwd)$",  # OPENAI_KEY; PWD alone is the folder, and encoder.key names a run
     re.IGNORECASE,
 )
+_SHAPES = re.compile(
+    r"\b(?:hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|wandb_v\d_)[\w-]{16,}"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+)
+"""Tokens that are known by how they begin, wherever they come from."""
 _IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _SHORTEST = 8
 """Shorter values are no secrets: a token variable that holds "1" would hide every 1."""
@@ -35,7 +44,7 @@ def is_secret(name: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """Replace the environment's secrets, and passwords in URLs, by `HIDDEN`.
+    """Replace the environment's secrets, passwords in URLs and known tokens by `HIDDEN`.
 
     Args:
         text: What will be written, logged or sent.
@@ -45,7 +54,7 @@ def masked(text: str) -> str:
     """
     for secret in _known():
         text = text.replace(secret, HIDDEN)
-    return _IN_URL.sub(HIDDEN, text)
+    return _SHAPES.sub(HIDDEN, _IN_URL.sub(HIDDEN, text))
 
 
 def without_secrets(value: Any) -> Any:

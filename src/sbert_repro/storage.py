@@ -34,6 +34,7 @@ MANIFEST = "MANIFEST.json"
 _UNFINISHED = ".unfinished"
 """Ends the names of temporary files and folders."""
 _CHUNK = 1 << 20
+_LONG_NAME = 300
 _POLL = 0.05
 """Seconds between two looks at a lock that somebody else holds."""
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -42,6 +43,7 @@ _ADVICE = {
     errno.EDQUOT: ("the disk quota is used up", "free some, or move paths.results / paths.cache"),
     errno.EACCES: ("permission denied", "choose a folder you may write to"),
     errno.EROFS: ("the file system is read-only", "choose a folder you may write to"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
 }
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,23 @@ def unwritable(path: Path, problem: OSError) -> UserError:
     """
     why, mend = _ADVICE.get(problem.errno or 0, (problem.strerror or str(problem), ""))
     return UserError(f"cannot be written: {why}", where=path, mend=mend)
+
+
+def refused_by_system(problem: OSError, where: object = "") -> UserError:
+    """Turn what the system refuses, where nobody expected it, into one line.
+
+    Args:
+        problem: The system's error.
+        where: What it is about; "" for the file that the error names.
+
+    Returns:
+        UserError: The error to raise.
+    """
+    names = [str(name) for name in (problem.filename, problem.filename2) if name is not None]
+    place = str(where) or " → ".join(names)
+    why, mend = _ADVICE.get(problem.errno or 0, (problem.strerror or str(problem), ""))
+    shown = place if len(place) <= _LONG_NAME else f"{place[:_LONG_NAME]}…"
+    return UserError(f"refused by the system: {why}", where=shown, mend=mend)
 
 
 @contextlib.contextmanager

@@ -295,7 +295,14 @@ def train_by_library(folder: str, rows: dict[str, list[Any]], options: dict[str,
     modules = importlib.import_module(f"{_LIBRARY}.sentence_transformer.modules")
     quiet()
     load_config(Path(folder))  # refuses a model that brings code of its own
-    network = modules.Transformer(folder, max_seq_length=130)  # ours: 128 and [CLS], [SEP]
+    safely = {"trust_remote_code": False, "local_files_only": True}
+    network = modules.Transformer(
+        folder,
+        max_seq_length=130,  # ours: 128 and [CLS], [SEP]
+        model_kwargs=dict(safely),
+        processor_kwargs=dict(safely),
+        config_kwargs=dict(safely),
+    )
     width = network.get_embedding_dimension()
     model = library.SentenceTransformer(modules=[network, modules.Pooling(width, "mean")])
     loss = losses.SoftmaxLoss(model, width, len(set(rows["label"])))

@@ -18,6 +18,7 @@ from sbert_repro.evaluation import sts
 from sbert_repro.evaluation.tasks import GROUPS, Pairs, TaskData, load, resolve
 from sbert_repro.evaluation.vectors import encode_sets, rows_of
 from sbert_repro.facts import fact, sentences
+from sbert_repro.redaction import masked
 from sbert_repro.similarity import paired
 
 Model = SentenceEncoder | PairScorer | FittedEncoder
@@ -129,7 +130,7 @@ def as_json(scores: Mapping[str, Any]) -> str:
     written["_meta"].setdefault("notes", [])
     if transfer := {name: written.pop(name) for name in GROUPS["senteval"] if name in written}:
         written = {"senteval": transfer, **written}
-    return json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return masked(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _with_notes(found: Mapping[str, Any]) -> dict[str, Any]:
