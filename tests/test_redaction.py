@@ -21,8 +21,8 @@ def no_other_secrets(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["WANDB_API_KEY", "HF_TOKEN", "hf_token", "Api_Key", "password", "a.secret", "auth"]
-    + ["OPENAI_KEY", "PAT", "GITHUB_PAT", "PASSPHRASE", "GPG_PASSPHRASE", "DB_PWD"],
+    "WANDB_API_KEY HF_TOKEN hf_token Api_Key password a.secret auth "
+    "OPENAI_KEY PAT GITHUB_PAT PASSPHRASE GPG_PASSPHRASE DB_PWD".split(),
 )
 def test_names_of_secrets(name):
     assert is_secret(name)

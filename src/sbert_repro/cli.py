@@ -36,8 +36,8 @@ READER_GONE = 141
 """As of a program that SIGPIPE ends: the reader of the output has seen enough, as ``head`` has."""
 HELP = ("-h", "--help")
 _SWEEP = {"-m", "--multirun"}
-_ELSEWHERE = ("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name")
-_ELSEWHERE += ("--experimental-rerun",)
+_ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
+_ELSEWHERE |= {"--experimental-rerun"}
 """Words of Hydra's that read options, or a pickle, from somewhere else than ``configs/``."""
 
 Main = Callable[[DictConfig, list[str]], None]
@@ -171,11 +171,12 @@ def hydra_command(
                 hydra.main(str(CONFIG_DIR), config_name, version_base="1.3")(task)()
             except (HydraException, OmegaConfBaseException) as problem:
                 raise explain(problem, options_of(config_name)) from None
-            # A bug before mistakes: it is raised and shown whole.
-            for problem in sorted(problems, key=lambda one: isinstance(one, UserError))[1:]:
-                sys.stderr.write(f"error: {problem}\n")
+            # A bug comes before mistakes: it is raised and shown whole.
+            problems.sort(key=lambda one: isinstance(one, UserError))
+            for mistake in problems[1:]:
+                sys.stderr.write(f"error: {mistake}\n")
             if problems:
-                raise min(problems, key=lambda one: isinstance(one, UserError))
+                raise problems[0]
 
         return lambda: one_line_errors(run)
 
