@@ -230,8 +230,8 @@ def _unknown_key(key: str, known: Iterable[str]) -> UserError:
 @functools.cache
 def _components(group: str = "*") -> dict[str, str]:
     """Return what may be built: import path → word, as the files of a group in ``configs/`` say."""
-    texts = {f.stem: f.read_text(encoding="utf-8") for f in _files(group)}
-    return {target: word for word, text in texts.items() for target in _IN_FILE.findall(text)}
+    texts = [(file.stem, file.read_text(encoding="utf-8")) for file in _files(group)]
+    return {target: word for word, text in texts for target in _IN_FILE.findall(text)}
 
 
 def _files(group: str = "*") -> list[Path]:
