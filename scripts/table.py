@@ -179,12 +179,16 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
     if table is not None:
         made = plan.make(table, request, base, work)
         console().print(render.dry_run(made, plan.cost_of(made, records)))
+        if (stages := plan.missing_stages(made.jobs)) and launch.lacks_gpu(base):
+            print(launch.hours_on_cpu(base, stages, work))
         return
     total = plan.all_tables(request, base, work, records)
     trainings, new = plan.cost_of_trainings(total.stages.values(), records)
     lines = render.all_tables(total, trainings, profile)
-    configs = [stage.config for stage in new]
-    print("\n".join([*lines, *train.hours(configs, Path(base.paths.results), profile)]))
+    lines += train.hours([one.config for one in new], Path(base.paths.results), profile)
+    if total.stages and launch.lacks_gpu(base):
+        lines.append("trainer.accelerator=auto finds no GPU here: all of it would run on the CPU.")
+    print("\n".join(lines))
 
 
 def reproduce(
@@ -212,6 +216,7 @@ def reproduce(
     chosen = launch.launcher(launcher)(work, count, base)
     made = plan.make(table, request, base, work)
     folder = Path(base.paths.results) / profile
+    launch.warn_without_gpu(base, work, lambda: plan.missing_stages(made.left))
 
     def write(so_far: plan.Results) -> None:
         page = render.sheet(made, so_far)

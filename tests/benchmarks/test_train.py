@@ -123,6 +123,15 @@ def test_each_machine_has_its_own_line_and_none_stands_for_another(tmp_path):
     assert f"{942_069 / 1000 / 3600:.1f} h" in second and "Other CPU" in second
 
 
+def test_a_speed_of_a_gpu_is_none_of_a_cpu(tmp_path):
+    path = measure(tmp_path)
+    (line,) = train.hours([options()], tmp_path, "paper", on_cpu=True)
+    assert line.startswith("No estimate from a speed")
+    measure(tmp_path, measured={**MEASURED, "hardware": {"cpu": "Some CPU", "cores": 2}})
+    (line,) = train.hours([options()], tmp_path, "paper", on_cpu=True)
+    assert f"{942_069 / 100 / 3600:.1f} h" in line and str(path) in line
+
+
 def test_each_training_has_a_process_of_its_own():
     assert train._in_new_process(os.getpid) != os.getpid()
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.compose import compose_table
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.tables import cells, launch
+from sbert_repro.tables import cells, launch, plan
 from sbert_repro.tables.launch import InProcess, Processes, carry_out, claims, execute
 from sbert_repro.tables.render import as_csv, as_json, as_markdown, reason_of, sheet
 
@@ -140,6 +141,38 @@ def test_a_seed_that_diverged_is_shown_in_the_same_words_and_is_no_failure(plann
     assert work.trainings == [], "it is not tried again"
     assert second["NLI", "A"] == first["NLI", "A"]
     assert reason_of(second["NLI then STSb", "A"]) == reason
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "gpu", "lacking"),
+    [
+        ("paper", [], False, True),
+        ("paper", [], True, False),
+        ("paper", ["trainer.accelerator=cpu"], False, False),
+        ("lite", [], False, False),
+    ],
+)
+def test_only_profile_paper_expects_a_gpu(monkeypatch, profile, changes, gpu, lacking):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: gpu)
+    assert launch.lacks_gpu(compose_table(profile, changes)) is lacking
+
+
+def test_hours_on_a_cpu_are_those_that_were_measured_without_a_gpu(planned, work, tmp_path):
+    base = compose_table("paper", [f"paths.results={tmp_path}"])
+    first = planned().jobs[1]
+    record = work.train(first.config, first.overrides)
+    left = plan.missing_stages(planned().left)
+    said = launch.hours_on_cpu(base, left, work)
+    assert "8 trainings run on the CPU. No estimate from a speed: `python scripts/" in said
+    assert "About" not in said, "the record is that of a GPU"
+    record["hardware"]["gpus"] = []
+    said = launch.hours_on_cpu(base, left, work)
+    assert (
+        "About 4 min (0.07 h) for 2 of 8 trainings, as measured on Some CPU, 2 cores, 4 GiB; "
+        "nothing like the others has been measured. No estimate from a speed: `python" in said
+    )
+    assert "\n" not in said
+    assert "1 training runs on the CPU" in launch.hours_on_cpu(base, left[:1], work)
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

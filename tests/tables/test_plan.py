@@ -254,7 +254,7 @@ def test_the_estimate_is_what_the_same_work_took(planned, work):
     cost = plan.cost_of(planned(), work.records())
     assert cost.trainings == 8
     assert cost.seconds == 2 * 120.0, "the other two seeds; large and STSb were never measured"
-    assert cost.unmeasured == 6 + 22
+    assert (cost.known_trainings, cost.known_scores, cost.unmeasured) == (2, 0, 6 + 22)
     work.score(first.config, first.run, first.tasks)
     cost = plan.cost_of(planned(), work.records())
     assert cost.scores == 20
@@ -286,6 +286,8 @@ def test_over_all_tables_a_shared_training_counts_once(monkeypatch, small, work)
     costs = [(cost and cost.trainings, shares) for _, cost, shares, _ in total.tables]
     assert costs == [(9, 0), (9, 9), (None, 0)]
     assert (len(total.stages), len(total.scores)) == (9, 22)
+    # Each of two tables has an encoder that nobody built.
+    assert total.missing == {"configs/encoder/nobody_built.yaml does not exist": 2}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

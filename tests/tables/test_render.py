@@ -322,7 +322,8 @@ def test_an_estimate_names_its_machine(planned, work):
     work.train(first.config, first.overrides)
     said = render.left(plan.cost_of(planned(), work.records()))
     assert (
-        "About 4 min (0.07 h) as measured on Some CPU, 2 cores, 4 GiB, 1 × Some GPU; 28 of" in said
+        "About 4 min (0.07 h) for 2 of 8 trainings and 0 of 22 scores, as measured on Some CPU, "
+        "2 cores, 4 GiB, 1 × Some GPU; nothing like the others has been measured." in said
     )
 
 
@@ -336,6 +337,17 @@ def test_all_tables_in_a_line_each_and_a_sum():
         "Table 7: timed, nothing is trained.",
         "All tables, profile paper: 9 trainings, 0 of them blocked, and 0 scores; what tables "
         "share counts once.",
+    ]
+    total.missing.update({"no model": 7, "no data": 9})
+    record = {"hardware": {"cpu": "Some CPU", "cores": 2}}
+    known = plan.Cost(trainings=9, known_trainings=9, seconds=7200.0, like=[record])
+    assert render.all_tables(total, known, "paper")[4:] == [
+        "About 2.0 h (2.00 h) for 9 of 9 trainings, as measured on Some CPU, 2 cores. Scores are "
+        "not in it.",
+        "Missing (in front: how many models of rows wait for it):",
+        "      9 no data",
+        "      7 no model",
+        "`make data` gets all of it, or says at its end what to fetch by hand.",
     ]
 
 

@@ -3,7 +3,10 @@
 import json
 import math
 import multiprocessing
+import runpy
 import shutil
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -424,3 +427,30 @@ def test_keys_say_that_looks_are_counted_in_each_epoch_where_that_matters(overri
     typed = overrides(LOSS, *more)
     trainer = settings_of(compose(typed), typed)["trainer"]
     assert trainer.get("looks") == ("each epoch" if differ else None)
+
+
+def test_in_profile_paper_a_run_that_finds_no_gpu_says_its_hours_before_it_begins(
+    overrides, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    parent = "parent=['loss=classification','data.allow_partial=true','trainer.epochs=2']"
+    words = ["loss=regression", parent, "profile=paper", "trainer.accelerator=auto"]
+    words += ["evaluate=[stsb_dev]", "trainer.progress=false", "wandb.mode=disabled"]
+
+    def said(*more):
+        monkeypatch.setattr(sys, "argv", ["train.py", *overrides(*words, *more)])
+        runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")
+        out, err = capsys.readouterr()
+        assert out.splitlines()[-1].startswith("run ")
+        return [line for line in err.splitlines() if "no GPU" in line]
+
+    (line,) = said()
+    assert line.startswith(
+        "trainer.accelerator=auto finds no GPU: 2 trainings run on the CPU. No estimate from a "
+        "speed: `python scripts/benchmark.py what=train profile=paper output="
+    )
+    assert said() == [], "nothing is left to train"
+    (line,) = said("seed=2")
+    assert "2 trainings run on the CPU. About " in line
+    assert "for 2 of 2 trainings, as measured on " in line and "No estimate" not in line
+    assert said("seed=3", "trainer.accelerator=cpu") == [], "the user knows"

@@ -419,6 +419,7 @@ class TrainingSpeed:
         model: What was trained.
         batch_size: Pairs in a batch.
         where: The machine, and its threads.
+        gpus: Whether that machine has a GPU.
         rates: Precision → our pairs a second.
     """
 
@@ -426,6 +427,7 @@ class TrainingSpeed:
     model: str
     batch_size: int
     where: str
+    gpus: bool
     rates: dict[str, float]
 
     def why_not(self, config: DictConfig) -> str:
@@ -476,7 +478,8 @@ def _read_speed(path: Path) -> TrainingSpeed:
     if not rates or min(rates.values()) <= 0:
         raise ValueError("no speed of ours in rows")
     where = f"{machine({'hardware': on['hardware']})}, {int(on['threads'])} threads"
-    return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, rates)
+    gpus = bool(on["hardware"].get("gpus"))
+    return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, gpus, rates)
 
 
 def _advice(path: Path) -> str:
@@ -484,7 +487,9 @@ def _advice(path: Path) -> str:
     return f"`python scripts/benchmark.py {words}` measures the speed of training"
 
 
-def hours(trainings: Sequence[DictConfig], results: Path, profile: str) -> list[str]:
+def hours(
+    trainings: Sequence[DictConfig], results: Path, profile: str, *, on_cpu: bool = False
+) -> list[str]:
     """Estimate how long trainings would take at the speeds that were measured.
 
     Only what was measured is counted, on the machine it was measured on: a base model on pairs,
@@ -495,13 +500,14 @@ def hours(trainings: Sequence[DictConfig], results: Path, profile: str) -> list[
         trainings: Options of training runs, each once.
         results: `paths.results`, where the figures lie.
         profile: Where figures would be written that are not there yet.
+        on_cpu: Leave out the speeds of machines that have a GPU.
 
     Returns:
         A line for each machine that was measured; it also names what it leaves out.
     """
     if not trainings:
         return []
-    measured = speeds(results)
+    measured = [speed for speed in speeds(results) if not (on_cpu and speed.gpus)]
     if not measured:
         return [f"No estimate from a speed: {_advice(results / profile / FILE)}."]
     return [_hours_at(speed, trainings) for speed in measured]

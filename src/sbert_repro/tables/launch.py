@@ -42,7 +42,18 @@ from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.redaction import log_masked, masked
-from sbert_repro.tables.plan import Job, Plan, Reason, Record, Result, Results, Work
+from sbert_repro.tables.plan import (
+    Job,
+    Plan,
+    Reason,
+    Record,
+    Result,
+    Results,
+    Stage,
+    Work,
+    cost_of_trainings,
+)
+from sbert_repro.tables.render import spent
 
 PATIENCE = 120.0
 """Seconds that a training has to save its checkpoint after SIGTERM, before it is killed."""
@@ -152,6 +163,61 @@ def _refusal(
     except UserError as error:
         return error
     return None
+
+
+# Without a GPU
+
+
+def lacks_gpu(config: DictConfig) -> bool:
+    """Tell whether trainings of profile paper would run on a CPU that nobody chose.
+
+    Args:
+        config: Composed options of `train.py` or of a table.
+
+    Returns:
+        Whether ``trainer.accelerator=auto`` finds no GPU.
+    """
+    if config.profile.name != "paper" or config.trainer.accelerator != "auto":
+        return False
+    import torch
+
+    return not torch.accelerator.is_available()
+
+
+def warn_without_gpu(
+    config: DictConfig, work: LedgerWork, stages: Callable[[], Sequence[Stage]]
+) -> None:
+    """Say in the log what `hours_on_cpu` says, where a GPU is lacking and something is left.
+
+    Args:
+        config: Composed options.
+        work: Has the records of earlier trainings.
+        stages: Looks up the training runs that are left; only called where a GPU is lacking.
+    """
+    if lacks_gpu(config) and (left := stages()):
+        _log.warning("%s", hours_on_cpu(config, left, work))
+
+
+def hours_on_cpu(config: DictConfig, stages: Sequence[Stage], work: LedgerWork) -> str:
+    """Say that trainings run on the CPU, and how long that takes where it was measured.
+
+    Args:
+        config: Composed options; `paths.results` and the profile's name are read.
+        stages: Training runs that are left.
+        work: Has the records of earlier ones.
+
+    Returns:
+        One line; without any measurement it names the command that makes one.
+    """
+    from sbert_repro.benchmarks import train
+
+    records = [one for one in work.records() if not one.get("hardware", {}).get("gpus")]
+    cost, new = cost_of_trainings(stages, records)
+    said = [spent(cost)] if cost.like else []
+    configs = [stage.config for stage in new]
+    said += train.hours(configs, Path(config.paths.results), config.profile.name, on_cpu=True)
+    runs = "1 training runs" if len(stages) == 1 else f"{len(stages)} trainings run"
+    return f"trainer.accelerator=auto finds no GPU: {runs} on the CPU. {' '.join(said)}"
 
 
 # Jobs

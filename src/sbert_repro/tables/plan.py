@@ -44,6 +44,8 @@ _NEUTRAL = (
     "trainer.accelerator=",
     "trainer.save_every=",
 )
+_NOT_HERE = ("missing", "partial", "by_hand")
+"""Codes of what `make data` gets, or says how to get."""
 _FOLDER = re.compile(r"(?<![\w:/.])(?:/[^\s/:;,'\"]+)+/(?=[^\s/:;,'\"])")
 _log = logging.getLogger(__name__)
 
@@ -566,7 +568,8 @@ class Cost:
         scores: Scores that are left.
         blocked: How many of both need something that is not there.
         seconds: Of those whose like was measured; never a guess.
-        unmeasured: How many others there are.
+        known_trainings: Trainings whose like was measured.
+        known_scores: Scores whose like was measured.
         like: The records they were measured by.
     """
 
@@ -574,15 +577,18 @@ class Cost:
     scores: int = 0
     blocked: int = 0
     seconds: float = 0.0
-    unmeasured: int = 0
+    known_trainings: int = 0
+    known_scores: int = 0
     like: list[Record] = field(default_factory=list)
 
+    @property
+    def unmeasured(self) -> int:
+        """How many trainings and scores `seconds` says nothing of."""
+        return self.trainings + self.scores - self.known_trainings - self.known_scores
+
     def _add(self, like: list[Record]) -> None:
-        if like:
-            self.seconds += statistics.fmean(seconds_of(record) for record in like)
-            self.like += like
-        else:
-            self.unmeasured += 1
+        self.seconds += statistics.fmean(seconds_of(record) for record in like)
+        self.like += like
 
 
 def seconds_of(record: Record) -> float:
@@ -601,11 +607,13 @@ def cost_of(plan: Plan, records: Iterable[Record]) -> Cost:
     Returns:
         The cost.
     """
-    cost, _ = cost_of_trainings(missing_stages(plan), records)
+    cost, _ = cost_of_trainings(missing_stages(plan.jobs), records)
     for job, task in missing_scores(plan):
         cost.scores += 1
         cost.blocked += job.reason is not None
-        cost._add(_same_task(plan, job, task))
+        if found := _same_task(plan, job, task):
+            cost.known_scores += 1
+            cost._add(found)
     return cost
 
 
@@ -630,8 +638,11 @@ def cost_of_trainings(
         cost.trainings += 1
         cost.blocked += stage.needs is not None
         found = like.get(_duration_key(stage.settings), []) if stage.key else []
+        if not found:
+            new.append(stage)
+            continue
+        cost.known_trainings += 1
         cost._add(found)
-        new += [] if found else [stage]
     return cost, new
 
 
@@ -662,9 +673,9 @@ def _same_task(plan: Plan, job: Job, task: str) -> list[Record]:
     return [record for record in found if record is not None]
 
 
-def missing_stages(plan: Plan) -> list[Stage]:
-    """Return the training runs that are left in the order of the table, a shared one once."""
-    stages = [stage for job in plan.jobs for stage in job.stages]
+def missing_stages(jobs: Iterable[Job]) -> list[Stage]:
+    """Return the training runs of jobs that are left, in their order, a shared one once."""
+    stages = [stage for job in jobs for stage in job.stages]
     return list({stage.identity: stage for stage in stages if stage.record is None}.values())
 
 
@@ -692,11 +703,14 @@ class AllTables:
             planned here) of each table; the cost of a timed one is None.
         stages: Training runs that are left, by identity.
         scores: (model, task) of each score that is left.
+        missing: What is not on this machine → how many models of rows wait for it. Of several
+            things that a model waits for, the first one is named.
     """
 
     tables: list[tuple[str, Cost | None, int, int]] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
     scores: set[tuple[str, str]] = field(default_factory=set)
+    missing: Counter[str] = field(default_factory=Counter)
 
 
 def all_tables(
@@ -720,11 +734,33 @@ def all_tables(
             total.tables.append((name, None, 0, 0))
             continue
         plan = make(table, request, base, work)
-        new = {stage.identity: stage for stage in missing_stages(plan)}
+        new = {stage.identity: stage for stage in missing_stages(plan.jobs)}
         # Their runs are not known: nothing stands in for their encoder, or the folds are unknown.
         unplanned = {j.row.name for j in plan.jobs if j.row.trained and j.reason and not j.stages}
         shares = len(new.keys() & total.stages.keys())
         total.tables.append((name, cost_of(plan, records), shares, len(unplanned)))
         total.stages |= new
         total.scores |= {(job.model, task) for job, task in missing_scores(plan)}
+        reasons = [job.reason for job in plan.jobs if job.reason]
+        total.missing.update(reason.found for reason in reasons if reason.code in _NOT_HERE)
     return total
+
+
+def stages_left(config: DictConfig, overrides: Sequence[str], work: Work) -> list[Stage]:
+    """Return the stages of one training run that are left, its first stage first.
+
+    Args:
+        config: Its composed options.
+        overrides: The options as typed.
+        work: Training and evaluation.
+
+    Returns:
+        Each with what it needs; none when the run is finished.
+    """
+    words, found = list(overrides), list[Stage]()
+    while True:
+        found.insert(0, _stage(words, config, config.seed, work))
+        if config.parent is None:
+            return [stage for stage in found if stage.record is None]
+        words = stage_overrides(words, list(config.parent))
+        config = compose(words)

@@ -492,14 +492,27 @@ def left(cost: Cost) -> str:
     )
     if not cost.like:
         return f"{said} Nothing like them has been measured yet, so there is no estimate."
-    return f"{said} {_spent(cost)}"
+    return f"{said} {spent(cost)}"
 
 
-def _spent(cost: Cost) -> str:
-    rest = f"; {cost.unmeasured} of them were never measured" if cost.unmeasured else ""
+def spent(cost: Cost) -> str:
+    """Say how long the like of what is left took, and of how much of it that can be said.
+
+    Args:
+        cost: What is left, some of it measured.
+
+    Returns:
+        A sentence.
+    """
+    counts = (
+        (cost.known_trainings, cost.trainings, "trainings"),
+        (cost.known_scores, cost.scores, "scores"),
+    )
+    of = " and ".join(f"{known} of {total} {what}" for known, total, what in counts if total)
     where = "; ".join(sorted({machine(record) for record in cost.like}))
-    hours = f"{cost.seconds / _HOUR:.2f} h"
-    return f"About {in_words(cost.seconds)} ({hours}) as measured on {where}{rest}."
+    hours = f"{in_words(cost.seconds)} ({cost.seconds / _HOUR:.2f} h)"
+    rest = "; nothing like the others has been measured" if cost.unmeasured else ""
+    return f"About {hours} for {of}, as measured on {where}{rest}."
 
 
 def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
@@ -511,7 +524,8 @@ def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
         profile: The profile's name.
 
     Returns:
-        One line per table, then the sum, then the hours of trainings whose like was measured.
+        One line per table, then the sum, the hours of trainings whose like was measured, and what
+        is missing on this machine with the command that gets it.
     """
     lines = []
     for name, cost, shares, unplanned in total.tables:
@@ -534,7 +548,11 @@ def all_tables(total: AllTables, trainings: Cost, profile: str) -> list[str]:
         f"them blocked, and {len(total.scores)} scores; what tables share counts once."
     )
     if trainings.like:
-        lines.append(f"Training, where the like is in the ledger: {_spent(trainings)}")
+        lines.append(f"{spent(trainings)} Scores are not in it.")
+    if total.missing:
+        lines.append("Missing (in front: how many models of rows wait for it):")
+        lines += [f"  {count:5} {found}" for found, count in total.missing.most_common()]
+        lines.append("`make data` gets all of it, or says at its end what to fetch by hand.")
     return lines
 
 
