@@ -41,9 +41,9 @@ def main() -> None:
     command = " ".join(["python scripts/headline.py", f"profile={profile}", *kept])
     record = headline.headline(config)
     files = headline.files(record, config.profile.timed_banner, command)
-    plot = plots.headline(headline.points_beside_paper(record), headline.title(record))
+    figure = plots.headline(headline.points_beside_paper(record), headline.title(record))
     folder = Path(config.paths.results) / profile
-    contents: dict[str, str | bytes] = {**files, "headline.png": plot}
+    contents: dict[str, str | bytes] = {**files, "headline.png": plots.as_png(figure)}
     for name, content in contents.items():
         write_file(folder / name, content)
     print(files["headline.md"])

@@ -42,7 +42,9 @@ LIGHT = (
     "tables.plan",
     "tables.cells",
     "tables.render",
+    "report.results",
     "report.plots",
+    "report.page",
 )
 HEAVY = ("torch", "transformers", "pytorch_lightning", "datasets", "wandb", "sentence_transformers")
 SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc", "manager"}

@@ -1,14 +1,80 @@
-"""Plots are pictures, drawn from what the tables and the headline write."""
+"""Plots show the numbers that they are given, and the same numbers give the same bytes."""
 
-import csv
+from __future__ import annotations
+
+import re
 from pathlib import Path
 
-from sbert_repro.report import plots
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+from sbert_repro.report import plots, results
+
+LITE = Path(__file__).resolve().parents[2] / "results" / "lite"
+CELLS, SEEDS = results.cells(LITE), results.seeds(LITE)
 
 
-def test_the_headline_is_drawn_from_its_csv():
-    lines = list(csv.DictReader((RESULTS / "lite" / "headline.csv").open(encoding="utf-8")))
-    points = [{**p, "n": int(p["n"]), "seconds": float(p["seconds"])} for p in lines]
-    assert plots.headline(points, "here").startswith(b"\x89PNG")
+def cells_of(table, column=None):
+    mine = CELLS[CELLS["table"] == table]
+    return mine if column is None else mine[mine["column"] == column]
+
+
+def drawn(figure):
+    """Every number on a line of the figure."""
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    values = [np.asarray(line.get_xydata(), dtype=object).ravel() for line in lines]
+    return {round(float(v), 3) for some in values for v in some if isinstance(v, (int, float))}
+
+
+FIGURES = {
+    "against_the_paper": lambda: plots.against_the_paper(cells_of("1", "Avg."), "x"),
+    "by_year": lambda: plots.by_year(cells_of("1"), "x"),
+    "ablation": lambda: plots.ablation(cells_of("6"), SEEDS, "x"),
+    "seed_strips": lambda: plots.seed_strips(cells_of("2"), SEEDS, "x"),
+    "throughput": lambda: plots.throughput(cells_of("7", "CPU").dropna(subset=["ours"]), "x"),
+    "headline": lambda: plots.headline(results.headline(LITE).to_dict("records"), "here"),
+    "learning_curves": lambda: plots.learning_curves(
+        {"a": {"loss": [[1, 1.1], [2, 0.9]], "dev": [[2, 70.0]]}, "b": {"loss": [], "dev": []}}
+    ),
+    "calibration": lambda: plots.calibration(np.linspace(0, 1, 50), np.linspace(0, 5, 50), "x"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_a_figure_is_a_picture_and_text(name):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    text = plots.as_svg(figure, ink="currentColor")
+    assert plots.as_png(figure).startswith(b"\x89PNG")
+    assert text.startswith("<svg") and text.endswith("</svg>") and "<text" in text
+    assert plots.INK not in text and "currentColor" in text
+    assert text == plots.as_svg(FIGURES[name](), ink="currentColor")
+
+
+@pytest.mark.parametrize("name", ["against_the_paper", "ablation", "seed_strips"])
+def test_every_number_of_the_table_is_drawn(name):
+    cells = {"against_the_paper": cells_of("1", "Avg."), "ablation": cells_of("6")}
+    mine = cells.get(name, cells_of("2"))
+    wanted = {round(v, 3) for column in ("ours", "paper") for v in mine[column].dropna()}
+    assert wanted and wanted <= drawn(FIGURES[name]())
+
+
+def test_ids_of_two_figures_differ_and_are_found():
+    one, other = (plots.as_svg(FIGURES[name]()) for name in ("ablation", "calibration"))
+    ids = [set(re.findall(r'id="([^"]+)"', text)) for text in (one, other)]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= ids[0]
+
+
+def test_what_is_extrapolated_is_hollow():
+    point = {"what": "encode", "seconds": 2.0, "paper": ""}
+    figure = plots.headline(
+        [{**point, "n": 10, "kind": "measured"}, {**point, "n": 99, "kind": "extrapolated"}], "x"
+    )
+    faces = {
+        (line.get_xdata()[0], line.get_markerfacecolor())
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() == "o" and len(line.get_xdata())
+    }
+    assert (10, plots.BLUE) in faces and (99, "none") in faces

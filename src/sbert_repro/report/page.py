@@ -1,0 +1,276 @@
+"""A profile's results as one page: `results/<profile>/report.html`, which opens from disk.
+
+The page holds everything it shows and asks for nothing from anywhere. It is made from the files
+that `sbert_repro.report.results` reads, without torch: the same files give the same page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sbert_repro.config import CONFIG_DIR
+from sbert_repro.ledger import machine
+from sbert_repro.redaction import masked
+from sbert_repro.report import plots, results
+from sbert_repro.storage import write_file
+from sbert_repro.tables import spec
+from sbert_repro.tables.plan import seconds_of
+from sbert_repro.tables.render import VERDICTS, in_words
+
+FILE = "report.html"
+MARKS = {
+    "match": "●",
+    "near": "◐",
+    "off": "○",
+    "stand-in": "◇",
+    "partial data": "◇",
+    "changed": "◇",
+    "incomplete": "◌",
+    "other machine": "◇",
+    "not in the paper": "✚",
+    "not run": "—",
+}
+"""A sign for each verdict, so that nobody depends on its colour."""
+_SHOWN_HASH = 12
+
+
+def write(profile: str, results_folder: Path) -> Path:
+    """Make the page of a profile.
+
+    Args:
+        profile: "paper", "lite" or "demo".
+        results_folder: `paths.results`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: No table was made yet, a file is damaged, or the page cannot be written.
+    """
+    folder = results.folder_of(profile, results_folder)
+    path = folder / FILE
+    write_file(path, masked(as_html(profile, folder)))
+    return path
+
+
+def as_html(profile: str, folder: Path) -> str:
+    """Return the page.
+
+    Args:
+        profile: Name of the profile.
+        folder: `results/<profile>`.
+
+    Returns:
+        One HTML document.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    cells, seeds = results.cells(folder), results.seeds(folder)
+    records = results.records(folder)
+    counted = results.verdicts(cells)
+    environment = Environment(
+        loader=PackageLoader("sbert_repro.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        profile=profile,
+        banner=_banner(profile),
+        summary=[
+            {"name": name, "heading": spec.load(str(name)).heading, "counts": dict(counts)}
+            for name, counts in counted.iterrows()
+        ],
+        verdicts={name: VERDICTS[name] for name in counted.columns},
+        marks=MARKS,
+        tables=[_table(name, cells, seeds) for name in dict.fromkeys(cells["table"])],
+        headline=_headline(folder, records),
+        claims=results.claims(folder).to_dict("records"),
+        missing=_missing(cells),
+        origin=_origin(records, seeds),
+    )
+
+
+def _banner(profile: str) -> str:
+    """Return what the profile wants said above all."""
+    content = yaml.safe_load((CONFIG_DIR / "profile" / f"{profile}.yaml").read_text("utf-8"))
+    return str(content["profile"].get("banner") or "").strip()
+
+
+def _table(name: str, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any]:
+    table = spec.load(name)
+    mine = cells[cells["table"] == name]
+    shown = [column for column in table.shown if column in set(mine["column"])]
+    form = "{:,.0f}" if table.timed else "{:.2f}"
+    return {
+        "name": name,
+        "id": f"table-{name}",
+        "heading": table.heading,
+        "caption": table.caption,
+        "tolerance": "" if table.timed else f"{table.tolerance:g}",
+        "columns": shown,
+        "rows": [
+            {
+                "name": row,
+                "section": part["section"].iloc[0],
+                "cells": [_cell(part[part["column"] == column], form) for column in shown],
+                "runs": _runs(part),
+            }
+            for row, part in mine.groupby("row", sort=False)
+        ],
+        "figures": [_svg(figure) for figure in _figures(table, mine, seeds)],
+    }
+
+
+def _cell(found: pd.DataFrame, form: str) -> dict[str, str] | None:
+    """Return the words of a cell; None where the table has none."""
+    if found.empty:
+        return None
+    cell = found.iloc[0]
+    numbers = {
+        name: "" if pd.isna(cell[name]) else form.format(cell[name]) for name in ("ours", "paper")
+    }
+    return {
+        **numbers,
+        "sd": "" if pd.isna(cell["sd"]) else form.format(cell["sd"]),
+        "delta": "" if pd.isna(cell["delta"]) else _signed(cell["delta"], form),
+        "verdict": cell["verdict"],
+    }
+
+
+def _signed(number: float, form: str) -> str:
+    return form.replace(":", ":+").format(number).replace("-", "−")
+
+
+def _runs(row: pd.DataFrame) -> list[dict[str, str]]:
+    """Return each distinct command and note of a row with the columns that it is about."""
+    found = []
+    for (command, note), part in row.groupby(["command", "note"], sort=False):
+        keys = dict.fromkeys(key for keys in part["run_keys"] for key in keys.split())
+        columns = "" if len(part) == len(row) else ", ".join(part["column"])
+        found.append(
+            {
+                "columns": columns,
+                "command": str(command),
+                "note": str(note),
+                "run_keys": " ".join(keys),
+            }
+        )
+    return found
+
+
+def _figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> list[Any]:
+    """Return the figures that go with a table: those of it that have a number."""
+    measured = cells.dropna(subset=["ours"])
+    if measured.empty:
+        return []
+    if table.timed:
+        return [
+            plots.throughput(part, f"Table {table.name}, {column}")
+            for column, part in measured.groupby("column", sort=False)
+        ]
+    if table.name == "1":
+        return [
+            plots.against_the_paper(
+                cells[cells["metric"] == "mean"], "Table 1: average of the seven sets"
+            ),
+            plots.by_year(cells[cells["metric"] != "mean"], "Table 1: from STS12 to SICK-R"),
+        ]
+    if table.name == "6":
+        return [plots.ablation(cells, seeds, "Table 6")]
+    if table.name == "2":
+        return [plots.seed_strips(cells, seeds, "Table 2: STSb test set")]
+    means = cells[cells["metric"] == "mean"]
+    columns = list(dict.fromkeys((means if len(means) else cells)["column"]))
+    return [
+        plots.against_the_paper(part, f"{table.heading.split(':')[0]}: {column}")
+        for column in columns
+        if (part := cells[cells["column"] == column])["ours"].notna().any()
+    ]
+
+
+def _svg(figure: Any) -> str:
+    return plots.as_svg(figure, ink="currentColor")
+
+
+def _headline(folder: Path, records: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    points = results.headline(folder)
+    if points.empty:
+        return None
+    made = [record for record in records.values() if "pairs_per_second" in record["scores"]]
+    where = "; ".join(dict.fromkeys(machine(record) for record in made))
+    lines = [
+        {
+            "n": f"{point['n']:,.0f}",
+            "what": point["what"],
+            "seconds": _duration(point["seconds"]),
+            "paper": "" if pd.isna(point["paper"]) else _duration(point["paper"]),
+            "kind": point["kind"],
+        }
+        for point in points.to_dict("records")
+    ]
+    figure = plots.headline(points.to_dict("records"), where)
+    return {"where": where, "lines": lines, "figure": _svg(figure)}
+
+
+def _duration(seconds: float) -> str:
+    """Say a duration from milliseconds to years."""
+    for size, unit in ((31_557_600, "years"), (86_400, "days"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{1000 * seconds:,.0f} ms"
+
+
+def _missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each reason for a missing number with the rows that it concerns."""
+    without = cells[cells["ours"].isna()]
+    return [
+        {
+            "reason": reason or "no reason was given",
+            "rows": [
+                f"{spec.load(str(table)).heading.split(':')[0]}: {row}"
+                for table, row in dict.fromkeys(zip(part["table"], part["row"], strict=True))
+            ],
+            "cells": len(part),
+        }
+        for reason, part in without.groupby("note", sort=False)
+    ]
+
+
+def _origin(records: dict[str, dict[str, Any]], seeds: pd.DataFrame) -> list[tuple[str, str]]:
+    """Say on what, with what and for how long the numbers were made."""
+    if not records:
+        return []
+    made = list(records.values())
+    versions: dict[str, list[str]] = {}
+    for record in made:
+        for library, version in (record.get("versions") or {}).items():
+            versions.setdefault(library, []).append(version)
+    commits = Counter(
+        str((record.get("git") or {}).get("commit") or "no commit")[:_SHOWN_HASH] for record in made
+    )
+    spent = {
+        word: sum(seconds_of(record) for record in made if record["kind"] == kind)
+        for kind, word in (("train", "training"), ("evaluate", "evaluation"))
+    }
+    started = sorted(str(record["started"])[:10] for record in made if record.get("started"))
+    trained = {record["seed"] for record in made if record["kind"] == "train"}
+    return [
+        ("Hardware", "; ".join(dict.fromkeys(map(machine, made)))),
+        ("Time", ", ".join(f"{word} {in_words(time)}" for word, time in spent.items() if time)),
+        ("Seeds", ", ".join(map(str, sorted(trained))) or "nothing was trained"),
+        ("Records", f"{len(made)}, made from {started[0]} to {started[-1]}" if started else "0"),
+        ("Code", ", ".join(commits)),
+        (
+            "Versions",
+            ", ".join(f"{name} {' / '.join(dict.fromkeys(v))}" for name, v in versions.items()),
+        ),
+    ]

@@ -1,0 +1,194 @@
+"""What a profile's results folder holds, as data frames: for the page, the notebooks and the plots.
+
+Reads only files that the commands write (`table_N.csv`, `records/*.json`, `headline.csv`,
+`claims.csv`): no model, no data set, no torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sbert_repro.errors import UserError
+from sbert_repro.tables import spec
+
+PROFILES = ("paper", "lite", "demo")
+_CELLS = (
+    "table row column metric paper ours sd n ci_low ci_high delta verdict note run_keys command"
+).split()
+_NUMBERS = "paper ours sd n ci_low ci_high delta".split()
+_SEEDS = ["table", "row", "column", "seed", "score"]
+_CLAIMS = "claim section verdict found".split()
+_POINTS = "n what seconds kind paper".split()
+
+
+def folder_of(profile: str, results: Path) -> Path:
+    """Return the folder of a profile.
+
+    Args:
+        profile: "paper", "lite" or "demo".
+        results: `paths.results`.
+
+    Returns:
+        The folder, in which at least one table lies.
+
+    Raises:
+        UserError: No table was made yet.
+    """
+    folder = results / profile
+    if not any(folder.glob("*.csv")):
+        raise UserError(
+            "holds no table yet",
+            where=folder,
+            mend=f"make one with `make table-6 PROFILE={profile}`, all with "
+            f"`make reproduce-all PROFILE={profile}`",
+            code="missing",
+        )
+    return folder
+
+
+def cells(folder: Path) -> pd.DataFrame:
+    """Read the cells of all tables that were made.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        The CSV columns of a table, one line a cell, in the paper's order, and `section`, the
+        paper's block of rows. Words that a file leaves empty are "", numbers NaN.
+
+    Raises:
+        UserError: A file is not the CSV of a table.
+    """
+    frames = []
+    for name in spec.existing():
+        table = spec.load(name)
+        path = folder / f"{table.file}.csv"
+        if not path.is_file():
+            continue
+        frame = _read(path, _CELLS, _NUMBERS)
+        sections = {row.name: row.section for row in table.rows}
+        frames.append(frame.assign(table=name, section=frame["row"].map(sections).fillna("")))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_CELLS)
+
+
+def seeds(folder: Path) -> pd.DataFrame:
+    """Read the score of each seed behind the cells.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        `table`, `row`, `column`, `seed` and `score`; a run without a score is left out. An encoder
+        that is used as it is has seed "0" or "untrained", as its record says.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    lines = []
+    for content in _json_files(folder).values():
+        for cell in content.get("cells", []):
+            for seed, score in cell["scores"].items():
+                if score is not None:
+                    lines.append([content["table"], cell["paper_row"], cell["column"], seed, score])
+    return pd.DataFrame(lines, columns=_SEEDS)
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the ledger records behind all tables and timings, by key.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        The records.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for content in _json_files(folder).values():
+        found |= content.get("records", {})
+    return found
+
+
+def headline(folder: Path) -> pd.DataFrame:
+    """Read the points of the headline's plot.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        `n` sentences, `what` ("encode", "search", "cross-encoder"), `seconds`, `kind` ("measured",
+        "extrapolated") and `paper`, seconds or NaN; empty when the headline was not measured.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = folder / "headline.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=_POINTS)
+    return _read(path, _POINTS, ["n", "seconds", "paper"])
+
+
+def claims(folder: Path) -> pd.DataFrame:
+    """Read what became of the paper's claims.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        The lines of `claims.csv` as words; empty when the claims were not checked.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = folder / "claims.csv"
+    return _read(path, _CLAIMS, []) if path.is_file() else pd.DataFrame(columns=_CLAIMS)
+
+
+def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Count the verdicts of each table.
+
+    Args:
+        frame: What `cells` returned.
+
+    Returns:
+        A line for each table, a column for each verdict that occurs.
+    """
+    from sbert_repro.tables.render import VERDICTS
+
+    counted = pd.crosstab(frame["table"], frame["verdict"])
+    tables = list(dict.fromkeys(frame["table"]))
+    return counted.reindex(index=tables, columns=[v for v in VERDICTS if v in counted.columns])
+
+
+def _json_files(folder: Path) -> dict[Path, dict[str, Any]]:
+    contents = {}
+    for path in sorted((folder / "records").glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"not readable as JSON: {error}", where=path) from error
+        if not isinstance(content, dict):
+            raise UserError("found no JSON object", where=path)
+        contents[path] = content
+    return contents
+
+
+def _read(path: Path, columns: list[str], numbers: list[str]) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            found = next(csv.reader(stream), [])
+        if missing := [name for name in columns if name not in found]:
+            raise UserError(f"lacks the column {', '.join(missing)}", where=path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for name in numbers:
+            frame[name] = pd.to_numeric(frame[name].replace("", None))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"not readable as CSV: {error}", where=path) from error
+    return frame
