@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
+import runpy
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,7 +26,7 @@ from sbert_repro.compose import (
     refuse_ignored,
     refuse_words,
 )
-from sbert_repro.config import CONFIG_DIR
+from sbert_repro.config import CONFIG_DIR, HOME
 from sbert_repro.errors import UserError
 from sbert_repro.redaction import masked
 from sbert_repro.storage import refused_by_system
@@ -39,6 +41,9 @@ _SWEEP = {"-m", "--multirun"}
 _ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
 _ELSEWHERE |= {"--experimental-rerun"}
 """Words of Hydra's that read options, or a pickle, from somewhere else than ``configs/``."""
+
+_NOT_SHOWN = {"lock", "data_cards"}
+"""Scripts that look after the checkout itself."""
 
 Main = Callable[[DictConfig, list[str]], None]
 
@@ -127,6 +132,32 @@ def one_line_errors(command: Callable[[], Any]) -> None:
         raise SystemExit(BUG) from None
     finally:
         sys.stdout, sys.stderr = before
+
+
+def console() -> None:
+    """Run the command that an installed copy is asked for: ``sbert-repro train pooling=max``.
+
+    Every word is a file: ``train.py`` of the checkout, or one of its ``scripts/``.
+
+    Raises:
+        SystemExit: As the command does; with status 2 if there is no such command.
+    """
+    files = {"train": HOME / "train.py"}
+    files |= {path.stem: path for path in sorted((HOME / "scripts").glob("*.py"))}
+    files = {word: path for word, path in files.items() if word not in _NOT_SHOWN}
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in files:
+        sys.argv = [f"sbert-repro {word}", *sys.argv[2:]]
+        runpy.run_path(str(files[word]), run_name="__main__")
+    elif word in HELP:
+        print("sbert-repro COMMAND [OPTION=VALUE …]; sbert-repro COMMAND --help says more\n")
+        for name, path in files.items():
+            what = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            print(f"  {name:<16} {what.splitlines()[0].partition(':')[0]}")
+    else:
+        known = ", ".join(files)
+        sys.stderr.write(f"error: {masked(word)}: there is no such command; there are {known}\n")
+        raise SystemExit(USER_MISTAKE)
 
 
 def hydra_command(

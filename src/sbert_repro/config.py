@@ -18,8 +18,10 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
-"""``configs/`` of the repository."""
+_CHECKOUT = Path(__file__).resolve().parents[2]
+HOME = _CHECKOUT if (_CHECKOUT / "configs").is_dir() else Path(__file__).parent / "_shipped"
+"""Where ``train.py``, ``scripts/`` and ``configs/`` lie: in the checkout, or inside a wheel."""
+CONFIG_DIR = HOME / "configs"
 
 
 class Checkpoint(Enum):

@@ -310,7 +310,8 @@ def provenance() -> dict[str, Any]:
     """
     locked = ROOT / "requirements.lock"
     return {
-        "git": git_state(ROOT),
+        # An installed copy may lie inside a checkout of something else.
+        "git": git_state(ROOT) if (ROOT / "configs").is_dir() else {"commit": None, "dirty": None},
         "lock_sha256": sha256_of(locked) if locked.is_file() else None,
         "hardware": hardware(),
         "versions": versions(),
