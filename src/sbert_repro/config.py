@@ -38,6 +38,14 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class VectorPrecision(Enum):
+    """Number format of the matrix products that make sentence vectors; int8 on a CPU only."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+
+
 class Decay(Enum):
     """Learning rate after the warm-up: linearly down to 0 (the authors' code) or constant."""
 
@@ -160,7 +168,7 @@ class EncoderConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     prepare: list[Any] = field(default_factory=list)
     output: str | None = None
-    precision: Precision = Precision.fp32
+    precision: VectorPrecision = VectorPrecision.fp32
     engine: str = "auto"
     progress: bool = True
 

@@ -6,7 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbert_repro.backbone.packed import Packing, pack, pack_pieces, unpack
+from sbert_repro.backbone.packed import (
+    Packing,
+    QuantizedProduct,
+    narrow_product,
+    pack,
+    pack_pieces,
+    unpack,
+    why_not_quantized,
+)
 from sbert_repro.backbone.transformer import LAYERS, load
 from sbert_repro.batch import Tokens
 
@@ -135,3 +143,46 @@ def test_few_calls_and_little_padding():
     assert 1 < len(groups) < len(set(lengths)) / 2
     assert len(row_of([10, 11]).padded_groups) == 1
     assert len(row_of([2, 120]).padded_groups) == 2
+
+
+# --- 8-bit products
+
+
+def of_width(inputs, outputs, rows=7):
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((outputs, inputs), (outputs,), (rows, inputs), (rows, outputs))
+    weight, bias, x, residual = (torch.randn(shape, generator=generator) for shape in shapes)
+    return 0.05 * weight, bias, x, residual
+
+
+@pytest.mark.skipif(why_not_quantized() is not None, reason=str(why_not_quantized()))
+class TestQuantizedProduct:
+    def test_it_errs_by_its_steps_and_no_more(self):
+        weight, bias, x, residual = of_width(300, 260)
+        x[1] *= 1000.0  # a scale of its own
+        x[2] += 50.0  # far from 0
+        x[3] = 0.25  # all equal
+        x[4] = 0.0
+        product = QuantizedProduct(weight, bias)
+        exact = x.double() @ weight.double().T
+        step = (x.amax(1) - x.amin(1)) / 255
+        # Half a step of the states times the weights, and half a step of the weights times them.
+        weights, states = weight.abs().sum(1), x.abs().sum(1, keepdim=True)
+        bound = step[:, None] * weights / 2 * 1.01 + states * product.scales / 2 * 1.01 + 1e-4
+        assert ((product(x) - bias - exact).abs() <= bound).all()
+        torch.testing.assert_close(product.gelu(x), torch.nn.functional.gelu(product(x)))
+        torch.testing.assert_close(product.plus(x, residual), product(x) + residual)
+
+    def test_what_stands_beside_a_word_piece_does_not_matter(self):
+        weight, bias, x, _ = of_width(256, 512, rows=90)
+        product = QuantizedProduct(weight, bias)
+        together = product(x)
+        for rows in (slice(0, 1), slice(3, 50), slice(89, 90)):
+            assert torch.equal(product(x[rows]), together[rows])
+
+    @pytest.mark.parametrize("inputs, outputs", [(255, 512), (512, 255), (256, 256)])
+    def test_narrow_products_keep_more_bits(self, inputs, outputs):
+        weight, bias, x, _ = of_width(inputs, outputs)
+        product = narrow_product(weight, bias)
+        assert isinstance(product, QuantizedProduct) == (min(inputs, outputs) >= 256)
+        torch.testing.assert_close(product(x), x @ weight.T + bias, rtol=0.02, atol=0.1)

@@ -19,6 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from sbert_repro.backbone import packed
 from sbert_repro.backbone.transformer import LAYERS
 from sbert_repro.data.batches import pad
+from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import evaluate
@@ -26,6 +27,7 @@ from sbert_repro.inference import engine as engines
 from sbert_repro.inference.engine import (
     BUDGET,
     LEAST_COSINE,
+    LEAST_COSINE_INT8,
     Engine,
     bar,
     encode_padded,
@@ -163,6 +165,72 @@ def test_minilms_stsb_in_bf16_is_its_stsb(minilm, data_root):
         for p in ("fp32", "bf16")
     ]
     assert abs(scores[0] - scores[1]) <= 0.05
+
+
+# --- 8-bit products
+
+needs_int8 = pytest.mark.skipif(
+    packed.why_not_quantized() is not None, reason=str(packed.why_not_quantized())
+)
+
+
+@needs_int8
+def test_minilm_in_8_bits(minilm, data_root):
+    table = pd.read_parquet(data_root / "stsb" / "test.parquet")
+    texts = [*table.sentence1[:75], *table.sentence2[:75]]
+    exact = TransformerEncoder(str(minilm))
+    narrow = TransformerEncoder(str(minilm), precision="int8", engine="packed")
+    assert cosines(narrow.encode(texts), exact.encode(texts)).min() >= LEAST_COSINE_INT8
+    assert narrow.identity["precision"] == "int8" and narrow.identity["engine"] == "packed"
+
+
+@pytest.mark.slow
+@needs_int8
+def test_minilms_stsb_in_8_bits_is_near_its_stsb(minilm, data_root):
+    scores = [
+        evaluate(TransformerEncoder(str(minilm), precision=p), "stsb", data_root)["stsb"][
+            "spearman"
+        ]
+        for p in ("fp32", "int8")
+    ]
+    assert abs(scores[0] - scores[1]) <= 0.2
+
+
+@needs_int8
+@pytest.mark.parametrize("family", FAMILIES)
+def test_models_too_narrow_for_8_bits_keep_bf16(request, family):
+    folder = str(request.getfixturevalue(family))
+    narrow = TransformerEncoder(folder, precision="int8", engine="packed").encode(SENTENCES)
+    exact = TransformerEncoder(folder).encode(SENTENCES)
+    assert cosines(narrow, exact).min() >= LEAST_COSINE
+
+
+@needs_int8
+def test_8_bits_that_do_not_agree_leave_the_work_to_the_reference(tiny_bert, caplog, monkeypatch):
+    class Wrong(packed.Product):
+        def __call__(self, x):
+            return -super().__call__(x)
+
+    monkeypatch.setattr(packed, "narrow_product", Wrong)
+    encoder = TransformerEncoder(str(tiny_bert), precision="int8")
+    with caplog.at_level(logging.INFO):
+        found = [encoder.encode(SENTENCES) for _ in range(2)]
+    (said,) = [message for message in caplog.messages if "reference engine" in message]
+    assert re.search(r"has a cosine of -?0\.\d+ with the reference's, not 0.99$", said)
+    exact = TransformerEncoder(str(tiny_bert), engine="reference").encode(SENTENCES)
+    np.testing.assert_array_equal(found[0], exact)
+    assert "engine" not in encoder.identity
+    with pytest.raises(UserError, match=r"not 0.99: use engine=auto"):
+        TransformerEncoder(str(tiny_bert), precision="int8", engine="packed").encode(["a dog"])
+
+
+def test_8_bits_are_refused_where_there_are_none(tiny_bert, as_gpu):
+    with pytest.raises(UserError, match="engine=reference precision=int8: only the packed engine"):
+        TransformerEncoder(str(tiny_bert), precision="int8", engine="reference")
+    with pytest.raises(UserError, match="precision=int8: a BiLSTM has no 8-bit products"):
+        BiLstmEncoder("words.txt", precision="int8")
+    as_gpu(fails)
+    assert TransformerEncoder(str(tiny_bert), precision="int8").engine == "reference"
 
 
 # --- Batches

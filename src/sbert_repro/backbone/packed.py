@@ -496,6 +496,102 @@ class PrepackedProduct(Product):
         return product
 
 
+class HalfProduct(PrepackedProduct):
+    """A prepacked product in bf16 between states in fp32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        """Round and reorder ``weight [out, in]``."""
+        super().__init__(weight.bfloat16(), bias.bfloat16())
+
+    def _pointwise(self, x: Tensor, function: str, algorithm: str) -> Tensor:
+        return super()._pointwise(x.bfloat16(), function, algorithm).float()
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Multiply and add ``residual [S, out]``."""
+        return self(x).add_(residual)
+
+
+class QuantizedProduct(Product):
+    """A product of 8-bit integers on a CPU, between states in fp32.
+
+    A weight has one scale for each output. Each word piece is quantised by itself when it comes,
+    from its least to its greatest value, so what stands beside it in the row does not matter:
+
+        x ≈ scale · q + least,   x Wᵀ ≈ scale · (q Wᵀ) + least · Σ W
+
+    with ``q`` in 0…255. The sums are exact (32-bit integers); rounding is in ``q`` and in ``W``.
+    """
+
+    _TAIL = 8
+    """Bytes that `_quantized` leaves behind each word piece: its scale and its least value. They
+    are multiplied along, by 0."""
+
+    LEAST = 256
+    """Inputs and outputs from which on 8 bits are faster than bf16, quantisation counted: a product
+    of 256 by 256 takes 0.23 µs a word piece instead of 0.31, one of 128 by 128 0.10 in either."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        """Quantise ``weight [out, in]``, float32, and lay it out."""
+        self.bias = bias
+        self.scales = (weight.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+        whole = (weight / self.scales[:, None]).round().to(torch.int8)
+        self.sums = whole.sum(1) * self.scales
+        self.zeros = torch.zeros(len(weight), dtype=torch.int32)
+        rows = [PrepackedProduct.ROWS, weight.shape[1] + self._TAIL]
+        self.weight = torch.ops.onednn.qlinear_prepack(F.pad(whole, (0, self._TAIL)), rows)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Multiply ``x [S, in]``: ``[S, out]``."""
+        # Made for tables of embeddings: one pass for the range, one that rounds, both vectorised.
+        whole = torch.ops.quantized.embedding_bag_byte_prepack(x)
+        tail = whole.view(torch.float32)
+        scale, least = tail[:, -2:-1], tail[:, -1:]
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            whole, 1.0, 0, self.weight, self.scales, self.zeros, None,
+            1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        # In its own place: fresh memory would cost more than the arithmetic.
+        torch.addcmul(self.bias, product, scale, out=product)
+        return product.addcmul_(least, self.sums)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """Multiply and apply the exact GELU."""
+        product: Tensor = torch.ops.aten.gelu_(self(x))
+        return product
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Multiply and add ``residual [S, out]``."""
+        return self(x).add_(residual)
+
+
+def narrow_product(weight: Tensor, bias: Tensor) -> Product:
+    """Make a `QuantizedProduct` where 8 bits gain time, otherwise a product in bf16 or fp32.
+
+    The choice rests on the shape alone, so that a model has the same vectors whatever else ran.
+    """
+    if min(weight.shape) >= QuantizedProduct.LEAST:
+        return QuantizedProduct(weight, bias)
+    half = why_not_prepacked(torch.bfloat16) is None
+    return HalfProduct(weight, bias) if half else PrepackedProduct(weight, bias)
+
+
+@cache
+def why_not_quantized() -> str | None:
+    """Say what keeps this machine or this PyTorch from `QuantizedProduct`, whatever the model.
+
+    Returns:
+        A reason in a few words, or ``None`` if there is none.
+    """
+    if not hasattr(torch.ops.onednn, "qlinear_pointwise") or not hasattr(
+        torch.ops.quantized, "embedding_bag_byte_prepack"
+    ):
+        return f"PyTorch {torch.__version__} has no 8-bit products of oneDNN here"
+    if not torch.cpu._is_vnni_supported():
+        # Older instructions add pairs in 16 bits, which overflow.
+        return "this processor has no 8-bit products (VNNI)"
+    return why_not_prepacked(torch.float32)
+
+
 @cache
 def why_not_prepacked(dtype: torch.dtype) -> str | None:
     """Say what keeps this machine or this PyTorch from prepacked products, whatever the model.

@@ -58,7 +58,7 @@ class CrossEncoder:
             max_length: Word pieces of each sentence, special ones not counted; ``None``: as in
                 training. Of a pair never more than the model has positions for.
             models_root: Folder of models.
-            precision: ``fp32`` or ``bf16``.
+            precision: ``fp32``, ``bf16`` or ``int8``; see `Engine`.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
 

@@ -91,6 +91,12 @@ class BiLstmEncoder:
         Raises:
             UserError: If the vectors are missing or damaged, or an option is unknown.
         """
+        if precision == "int8":
+            raise UserError(
+                "a BiLSTM has no 8-bit products",
+                where="precision=int8",
+                mend="use precision=fp32 or bf16",
+            )
         self.vectors = bilstm.word_vectors(path, data_root, cache, progress)
         self.tokenizer = WordTokenizer(self.vectors, path, split=tokenisation, markers=markers)
         self.pooling = pooling_named("max") if pooling is None else pooling

