@@ -93,10 +93,9 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
         for name in words:
             print(f"{name}: {line.refusals.get(name, 'can be timed here')}")
         return
-    record = timed_rows(words, config)
-    kept = [change for change in changes if not change.startswith(("again=", "paths."))]
-    sheet = render.timed_sheet(table, profile, config.profile.timed_banner, record, kept)
     folder = Path(config.paths.results) / profile
+    records = render.kept_beside(timed_rows(words, config), table, folder)
+    sheet = render.timed_sheet(table, profile, config.profile.timed_banner, records)
     console().print(render.on_screen(sheet))
     if not again and (lost := render.numbers_lost(sheet, folder)):
         raise _not_written(table, folder, lost)

@@ -93,12 +93,18 @@ def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _log_handlers_do_not_outlive_a_test() -> Iterator[None]:
-    """A command run by a test gives the log a handler on a stream that ends with the test."""
-    root = logging.getLogger()
+    """A command run by a test gives the log a handler on a stream that ends with the test.
+
+    A timed one also quietens the encoders.
+    """
+    loggers = [logging.getLogger(f"sbert_repro{name}") for name in ("", ".encoders", ".data")]
+    root, levels = logging.getLogger(), [logger.level for logger in loggers]
     handlers, level = list(root.handlers), root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for logger, before in zip(loggers, levels, strict=True):
+        logger.setLevel(before)
     logging.captureWarnings(False)
 
 

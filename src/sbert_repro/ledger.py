@@ -194,11 +194,7 @@ class Published:
         self._scores: dict[tuple[str, str], Record] = {}
         self.used: set[str] = set()
         for path in sorted(folder.glob("*.json")) if folder is not None else ():
-            content = _json(path.read_bytes())
-            found = content.get("records") if isinstance(content, dict) else None
-            for key, record in (found if isinstance(found, dict) else {}).items():
-                if _is_record(record, key) and record["schema"] <= SCHEMA:
-                    self._records[key] = upgraded(record)
+            self._records |= records_in(path)
         for record in self._records.values():
             if record["kind"] == "evaluate" and record.get("run"):
                 self._scores[record["run"], record["settings"]["task"]] = record
@@ -230,6 +226,24 @@ class Published:
         if record is not None:
             self.used.add(record["key"])
         return record
+
+
+def records_in(path: Path) -> dict[str, Record]:
+    """Read the records behind one table's committed files.
+
+    Args:
+        path: ``results/<profile>/records/<table>.json``, which need not exist.
+
+    Returns:
+        The records by key, in today's form; what is no record is left out.
+    """
+    content = _json(path.read_bytes()) if path.is_file() else None
+    found = content.get("records") if isinstance(content, dict) else None
+    return {
+        key: upgraded(record)
+        for key, record in (found if isinstance(found, dict) else {}).items()
+        if _is_record(record, key) and record["schema"] <= SCHEMA
+    }
 
 
 def upgraded(record: Record) -> Record:

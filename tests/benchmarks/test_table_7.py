@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from sbert_repro.compose import compose_speed
@@ -35,20 +37,34 @@ def record_of(table):
     }
     rows["SBERT-base"] |= {"gflops": 101.2, "share": 0.476}
     scores = {"rows": rows, "ceiling_gflops": {"fp32": 1.0, "bf16": 2.0}, "facts": []}
-    scores |= {"device": "CPU", "repeats": 5, "threads": 1}
+    scores |= {"device": "CPU", "repeats": 5, "threads": 1, "sentences": 64}
     versions = dict.fromkeys(("python", "torch", "transformers", "numpy"), "1")
-    record = {"key": "0123456789abcdef", "versions": versions, "hardware": {}, "facts": []}
-    return {**record, "scores": scores}
+    hardware = {"cpu": "Some CPU", "cores": 2, "gpus": []}
+    record = {"key": "0123456789abcdef", "versions": versions, "hardware": hardware, "facts": []}
+    options = {row.name: list(row.overrides) for row in table.rows}
+    settings = {"options": options, "batch_size": 32}
+    whole = {**record, "kind": "speed", "schema": 2, "seed": None, "settings": settings}
+    return {**whole, "scores": scores}
 
 
-def sheet_of(record, *changes):
-    return render.timed_sheet(spec.load("7"), "lite", "", record, changes)
+def on_gpu(record, key="fedcba9876543210", **hardware):
+    """The same record as a machine with a GPU would have measured it, three times as fast."""
+    found = copy.deepcopy(record) | {"key": key, "started": "2026-01-01T00:00:00+00:00"}
+    found["hardware"] |= {"gpus": ["Some GPU"], **hardware}
+    found["scores"]["device"] = "GPU"
+    found["scores"]["rows"]["SBERT-base"] |= {"sentences_per_second": 6.0, "highest": 9.0}
+    return found
+
+
+def sheet_of(*records):
+    return render.timed_sheet(spec.load("7"), "lite", "", records)
 
 
 def test_no_secret_is_in_any_file(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "planted-in-a-test")
     record = record_of(spec.load("7")) | {"wandb_id": "planted-in-a-test"}
-    sheet = sheet_of(record, "output=planted-in-a-test")
+    record["scores"]["rows"]["SBERT-base"]["label"] = "planted-in-a-test"
+    sheet = sheet_of(record)
     assert "planted" in render.as_markdown(sheet), "or nothing is shown here"
     files = render.write(sheet, tmp_path)
     assert len(files) == 3
@@ -67,6 +83,7 @@ def test_what_was_measured_and_what_was_read_again_give_the_same_bytes():
 def test_a_row_shows_its_share_of_the_ceiling_and_why_a_cell_is_empty():
     sheet = sheet_of(record_of(spec.load("7")))
     (line,) = [one for one in render.as_markdown(sheet).splitlines() if "| SBERT-base ᵈ" in one]
+    assert "| useful GFLOP/s | of the ceiling |" in render.as_markdown(sheet)
     assert line.endswith("| 2 [1, 3] (44) | — (1,378) | 101 | 48 % |")
     first, second = (cell for cell in sheet.cells if cell.row == "SBERT-base")
     assert (first.verdict, second.verdict) == ("other machine", "not run")
@@ -77,7 +94,7 @@ def test_the_committed_record_renders_the_committed_files_without_a_measurement(
     folder = ROOT / "results" / "lite"
     content = json.loads((folder / "records" / "table_7.json").read_text(encoding="utf-8"))
     (record,) = content["records"].values()
-    sheet = sheet_of(record, "sentences=512", "repeats=5")
+    sheet = sheet_of(record)
     rendered = {
         "table_7.csv": render.as_csv(sheet),
         "table_7.md": render.as_markdown(sheet),
@@ -85,6 +102,73 @@ def test_the_committed_record_renders_the_committed_files_without_a_measurement(
     }
     for name, text in rendered.items():
         assert text == (folder / name).read_text(encoding="utf-8"), name
+
+
+def test_a_cpu_and_a_gpu_are_two_columns_of_one_table():
+    record = record_of(spec.load("7"))
+    gpu = on_gpu(record)
+    gpu["scores"] |= {"repeats": 7}
+    sheet = sheet_of(record, gpu)
+    assert {cell.verdict for cell in sheet.cells} == {"other machine"}
+    text = render.as_markdown(sheet)
+    headings = "CPU: useful GFLOP/s | CPU: of the ceiling | GPU: useful GFLOP/s | GPU: of the"
+    assert headings in text
+    (line,) = [one for one in text.splitlines() if "| SBERT-base ᵈ" in one]
+    assert line.endswith("| 2 [1, 3] (44) | 6 [1, 9] (1,378) | 101 | 48 % | 101 | 48 % |")
+    both = "Measured on Some CPU, 2 cores (CPU) and Some CPU, 2 cores, 1 × Some GPU (GPU), not"
+    assert both in text
+    assert (
+        "- All rows [CPU]\n  - `python scripts/table.py table=7 profile=lite sentences=64" in text
+    )
+    assert "- All rows [GPU]\n" in text and "repeats=7 batch_size=32`" in text
+    assert text == render.as_markdown(sheet_of(gpu, record)), "whoever was measured last"
+
+
+@pytest.mark.parametrize("first", ["CPU", "GPU"])
+def test_what_one_machine_measured_no_other_one_erases(tmp_path, first):
+    """As on a machine that has only the committed files, and no ledger."""
+    table = spec.load("7")
+    cpu = record_of(table)
+    gpu = on_gpu(cpu)
+    before, now = (cpu, gpu) if first == "CPU" else (gpu, cpu)
+    render.write(sheet_of(*render.kept_beside(before, table, tmp_path)), tmp_path)
+    sheet = sheet_of(*render.kept_beside(now, table, tmp_path))
+    assert not render.numbers_lost(sheet, tmp_path)
+    render.write(sheet, tmp_path)
+    lines = list(csv.DictReader((tmp_path / "table_7.csv").open(encoding="utf-8")))
+    assert all(line["ours"] for line in lines)
+    keys = {line["column"]: line["run_keys"] for line in lines}
+    assert keys == {"CPU": cpu["key"], "GPU": gpu["key"]}
+
+
+def test_of_two_machines_with_a_gpu_the_last_one_is_shown_and_both_are_kept(tmp_path):
+    table = spec.load("7")
+    old = on_gpu(record_of(table))
+    new = on_gpu(old, key="0000000000000000", gpus=["Newer GPU"])
+    render.write(sheet_of(old, record_of(table)), tmp_path)
+    sheet = sheet_of(*render.kept_beside(new, table, tmp_path))
+    assert "Kept in its records and not shown: GPU of Some CPU, 2 cores, 1 × Some GPU" in (
+        render.as_markdown(sheet)
+    )
+    render.write(sheet, tmp_path)
+    again = on_gpu(new, key="1111111111111111", gpus=["Newer GPU"])
+    keys = [one["key"] for one in render.kept_beside(again, table, tmp_path)]
+    assert keys[0] == again["key"] and new["key"] not in keys, "measured again on one machine"
+    assert set(keys) == {again["key"], old["key"], record_of(table)["key"]}
+
+
+def test_a_row_is_known_by_its_options_not_by_its_name():
+    """GloVe's row was timed in our own way once, and that is another row now."""
+    table = spec.load("7")
+    record = record_of(table)
+    record["settings"]["options"] = {
+        "Avg. GloVe embeddings": ["encoder=glove"],
+        "SBERT-base": ["encoder=padded", "encoder.order=given"],
+    }
+    found = {cell.row: cell for cell in sheet_of(record).cells if cell.column == "CPU"}
+    assert found["Avg. GloVe embeddings, many sentences together"].ours == 2.0
+    paper = found["Avg. GloVe embeddings"]
+    assert paper.ours is None and "not among the rows that were timed" in paper.reasons[0].found
 
 
 def test_table_7_from_end_to_end(typed, capsys):

@@ -59,6 +59,14 @@ def test_no_sentences_no_vectors(small):
     assert encoder(small).encode([]).shape == (0, 2)
 
 
+def test_one_sentence_after_the_other_gives_the_same_vectors(small):
+    loop = WordAverageEncoder(str(small), cache=str(small.parent / "cache"), loop=True)
+    texts = ["The cat, dog.", "paris Paris", "the zebra", "", "dog cat cat"]
+    np.testing.assert_allclose(loop.encode(texts), encoder(small).encode(texts), rtol=1e-6)
+    assert loop.encode(texts).dtype == np.float32 and loop.encode([]).shape == (0, 2)
+    assert loop.identity == encoder(small).identity, "records are found again"
+
+
 @settings(max_examples=15)
 @given(st.lists(st.text("catdogParis. ", max_size=30), max_size=20))
 def test_a_sentence_does_not_depend_on_its_neighbours(tmp_path_factory, sentences):

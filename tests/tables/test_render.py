@@ -196,6 +196,7 @@ def test_a_timed_table_is_the_same_sheet():
     timed = dataclasses.replace(
         timed, interval=(159.04, 188.0), caption=Caption("BiLSTM"), keys=("k",), command="c"
     )
+    timed = dataclasses.replace(timed, gflops=101.2, share=0.476)
     other = Cell("Avg. GloVe embeddings", "CPU", "sentences_per_second", None, ours=141_436.4, n=5)
     extra = {"GFLOP/s": {"InferSent": "101"}}
     found = Sheet(
@@ -213,7 +214,10 @@ def test_a_timed_table_is_the_same_sheet():
         "26.2",
         "5",
     )
-    assert (line["verdict"], line["note"]) == ("other machine", "BiLSTM; 101 GFLOP/s")
+    assert (line["verdict"], line["note"]) == (
+        "other machine",
+        "BiLSTM; 101 useful GFLOP/s; 48 % of the ceiling",
+    )
     assert json.loads(as_json(found)) == {"records": {"k": {}}}
 
 

@@ -32,6 +32,7 @@ from sbert_repro.tables.plan import (
 from sbert_repro.tables.spec import Column, Row, Table
 
 NOT_YET = Reason("not_yet", "not run yet")
+NOT_TIMED = Reason("not_yet", "not among the rows that were timed; again=true times all of them")
 _EXACT = 1e-9
 """78.03 - 77.03 is not quite 1 in binary; a cell on the edge of the tolerance is within it."""
 
@@ -123,6 +124,8 @@ class Cell:
         keys: Keys of the ledger records behind the number.
         command: What reproduces it.
         difference: From the first row of its section, in a table that compares rows.
+        gflops: Of a speed: useful arithmetic a second, where it is counted.
+        share: Of a speed: of the machine's ceiling in the same precision.
     """
 
     row: str
@@ -150,6 +153,8 @@ class Cell:
     keys: tuple[str, ...] = ()
     command: str = ""
     difference: Difference | None = None
+    gflops: float | None = None
+    share: float | None = None
 
     @property
     def delta(self) -> float | None:
@@ -354,46 +359,77 @@ def _cell(plan: Plan, column: Column, pairs: Pairs) -> Cell:
     )
 
 
-def timed(table: Table, record: Record, command: str) -> list[Cell]:
-    """Build the cells of a timed table, all of which are one record.
+def timed(table: Table, records: Mapping[str, Record], profile: str) -> list[Cell]:
+    """Build the cells of a timed table; all of a column are one record.
 
     Args:
         table: The table.
-        record: Of `sbert_repro.benchmarks.table_7`.
-        command: What measures it again.
+        records: Column → record of `sbert_repro.benchmarks.table_7`.
+        profile: Name of the profile, for the command that measures a column again.
 
     Returns:
         A cell for every row and column, row by row.
     """
-    scores, found = record["scores"], list[Cell]()
-    elsewhere = Reason("device", f"measured on a machine's {scores['device']} only")
+    elsewhere = Reason("device", f"measured on a machine's {' and '.join(records)} only")
+    found = []
     for row in table.rows:
-        figures = scores["rows"][row.name]
         for column in table.columns:
+            record = records.get(column.name)
             cell = Cell(
                 row=row.name,
                 column=column.name,
                 metric=column.metric,
                 paper=row.paper.get(column.name),
-                command=command,
+                command=timing_command(table, record or next(iter(records.values())), profile),
             )
-            if column.name != scores["device"]:
+            if record is None:
                 cell = replace(cell, reasons=(elsewhere,))
+            elif (figures := _figures(row, record)) is None:
+                cell = replace(cell, reasons=(NOT_TIMED,))
             elif "reason" in figures:
                 cell = replace(cell, reasons=(Reason(figures["code"], figures["reason"]),))
             else:
                 cell = replace(
                     cell,
                     ours=figures["sentences_per_second"],
-                    n=scores["repeats"],
+                    n=record["scores"]["repeats"],
                     interval=(figures["lowest"], figures["highest"]),
                     caption=Caption(figures["label"]),
                     facts=tuple(figures["facts"]),
                     note=row.note,
                     keys=(record["key"],),
+                    gflops=figures["gflops"],
+                    share=figures.get("share"),
                 )
             found.append(cell)
     return found
+
+
+def _figures(row: Row, record: Record) -> dict[str, Any] | None:
+    """Return what a record has of a row's options, whatever the row was called then."""
+    for name, words in record["settings"]["options"].items():
+        if tuple(words) == row.overrides:
+            figures: dict[str, Any] | None = record["scores"]["rows"].get(name)
+            return figures
+    return None
+
+
+def timing_command(table: Table, record: Record, profile: str) -> str:
+    """Write the command that measures a record again.
+
+    Args:
+        table: The table.
+        record: Of `sbert_repro.benchmarks.table_7`.
+        profile: Name of the profile.
+
+    Returns:
+        The line.
+    """
+    scores = record["scores"]
+    measured = {"sentences": scores["sentences"], "repeats": scores["repeats"]}
+    measured["batch_size"] = record["settings"]["batch_size"]
+    words = [f"table={table.name}", f"profile={profile}"]
+    return _line("python scripts/table.py", [*words, *(f"{n}={v}" for n, v in measured.items())])
 
 
 def _by_seed(

@@ -20,7 +20,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sbert_repro.facts import fact, sentence, sentences
-from sbert_repro.ledger import machine
+from sbert_repro.ledger import machine, records_in
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
 from sbert_repro.tables import cells as cells_of
@@ -128,52 +128,98 @@ def _difference(found: Difference) -> str:
     return f"{found.points:+.2f} (p {said})"
 
 
-def timed_sheet(
-    table: Table, profile: str, banner: str, record: Record, changes: Sequence[str]
-) -> Sheet:
+def kept_beside(record: Record, table: Table, folder: Path) -> list[Record]:
+    """Find what other hardware measured of a timed table, so that no machine erases another's.
+
+    Args:
+        record: What this machine measured.
+        table: The table.
+        folder: As for `write`; the records that lie there count, wherever they were made.
+
+    Returns:
+        The record, then those of other devices and machines, the latest first.
+    """
+    there = records_in(_records_file(table, folder)).values()
+    others = [one for one in there if _hardware(one) != _hardware(record)]
+    return [record, *sorted(others, key=lambda one: str(one.get("started", "")), reverse=True)]
+
+
+def _hardware(record: Record) -> tuple[str, object]:
+    return record["scores"]["device"], record["hardware"]
+
+
+def timed_sheet(table: Table, profile: str, banner: str, records: Sequence[Record]) -> Sheet:
     """Put together all that is printed of a timed table; nothing is measured for it.
 
     Args:
         table: The table.
         profile: Name of the profile.
         banner: What the profile wants said above all speeds.
-        record: Of `sbert_repro.benchmarks.table_7`, from the ledger or from a committed file.
-        changes: Options as typed, apart from those of places.
+        records: Of `sbert_repro.benchmarks.table_7`, from the ledger or from a committed file, 1 or
+            more. The first one of a device fills its column; the others are only kept.
 
     Returns:
         The sheet.
     """
-    scores, versions = record["scores"], record["versions"]
-    words = [f"table={table.name}", f"profile={profile}", *changes]
-    cells = cells_of.timed(table, record, f"python scripts/table.py {' '.join(words)}")
+    shown: dict[str, Record] = {}
+    for record in records:
+        shown.setdefault(record["scores"]["device"], record)
+    shown = {column.name: shown[column.name] for column in table.columns if column.name in shown}
+    cells = cells_of.timed(table, shown, profile)
     labels = [cell.caption.encoder for cell in cells if cell.caption is not None]
-    speed = fact("speed_only", machine=machine(record), timed=list(dict.fromkeys(labels)))
-    berts = {name: row for name, row in scores["rows"].items() if row.get("gflops")}
-    ceilings = sorted(scores["ceiling_gflops"].items(), reverse=True)
-    ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
-    libraries = ("python", "torch", "transformers", "numpy")
+    several = len(shown) > 1
+    machines = [machine(one) + (f" ({name})" if several else "") for name, one in shown.items()]
+    speed = fact("speed_only", machine=" and ".join(machines), timed=list(dict.fromkeys(labels)))
+    extra: dict[str, dict[str, str]] = {}
+    for name in shown:
+        mine = [cell for cell in cells if cell.column == name and cell.gflops]
+        for heading in _ARITHMETIC:
+            words = {cell.row: _arithmetic(cell)[heading] for cell in mine}
+            extra[f"{name}: {heading}" if several else heading] = words
+    others = [one for one in records if one not in shown.values()]
+    kept = [f"{one['scores']['device']} of {machine(one)} (`{one['key']}`)" for one in others]
     return Sheet(
         table=table,
         profile=profile,
         banner=" ".join(filter(None, [banner.strip(), f"{sentence(speed)}."])),
         cells=cells,
-        records={record["key"]: record},
-        extra={
-            "useful GFLOP/s": {name: f"{row['gflops']:,.0f}" for name, row in berts.items()},
-            "of the ceiling": {name: f"{100 * row['share']:.0f} %" for name, row in berts.items()},
-        },
+        records={record["key"]: record for record in records},
+        extra=extra,
         conditions=[
-            f"Measured on {'; '.join(sentences(record['facts']))}: {scores['repeats']} repeats of "
-            "each row, in turns, after a warm-up, tokenisation included, on the "
-            f"{scores['device']}.",
-            f"Hardware: {machine(record)}; {scores['threads']} threads; "
-            f"{', '.join(f'{name} {versions[name]}' for name in libraries)}.",
-            "Ceiling: the four matrix products of a layer, measured in the same turns, GFLOP/s: "
-            f"{ceiling}. A row's share is that of the ceiling in its own precision; useful "
-            "arithmetic counts no padding.",
-            "The command measures again with `again=true`.",
+            *(line for one in shown.values() for line in _conditions(one)),
+            "A row's share is that of the ceiling in its own precision; useful arithmetic counts "
+            "no padding.",
+            "The command measures the column of this machine's device again with `again=true`.",
+            *([f"Kept in its records and not shown: {'; '.join(kept)}."] if kept else []),
         ],
     )
+
+
+_ARITHMETIC = ("useful GFLOP/s", "of the ceiling")
+
+
+def _arithmetic(cell: Cell) -> dict[str, str]:
+    """Return the further columns of a speed by their headings, where its arithmetic is counted."""
+    if cell.gflops is None or cell.share is None:
+        return {}
+    said = (f"{cell.gflops:,.0f}", f"{100 * cell.share:.0f} %")
+    return dict(zip(_ARITHMETIC, said, strict=True))
+
+
+def _conditions(record: Record) -> list[str]:
+    """Say how the column of a device was measured."""
+    scores, versions = record["scores"], record["versions"]
+    ceilings = sorted(scores["ceiling_gflops"].items(), reverse=True)
+    ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
+    libraries = ("python", "torch", "transformers", "numpy")
+    return [
+        f"{scores['device']}: measured on {'; '.join(sentences(record['facts']))}, "
+        f"{scores['repeats']} repeats of each row, in turns, after a warm-up, tokenisation "
+        "included.",
+        f"{scores['device']}: {machine(record)}; {scores['threads']} threads; "
+        f"{', '.join(f'{name} {versions[name]}' for name in libraries)}. The four matrix products "
+        f"of a layer, the ceiling, reach in the same turns, in GFLOP/s: {ceiling}.",
+    ]
 
 
 # Files
@@ -196,11 +242,15 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
     contents = {
         folder / f"{name}.csv": as_csv(sheet),
         folder / f"{name}.md": as_markdown(sheet),
-        folder / "records" / f"{name}.json": as_json(sheet),
+        _records_file(sheet.table, folder): as_json(sheet),
     }
     for path, text in contents.items():
         write_file(path, masked(text))
     return list(contents)
+
+
+def _records_file(table: Table, folder: Path) -> Path:
+    return folder / "records" / f"{table.file}.json"
 
 
 def numbers_lost(sheet: Sheet, folder: Path) -> str:
@@ -255,7 +305,7 @@ def as_csv(sheet: Sheet) -> str:
                             reason_of(cell),
                             _stand_in(cell),
                             *notes_of(cell),
-                            *_extra(sheet, cell),
+                            *_extra(cell),
                         ],
                     )
                 ),
@@ -266,14 +316,11 @@ def as_csv(sheet: Sheet) -> str:
     return text.getvalue()
 
 
-def _extra(sheet: Sheet, cell: Cell) -> list[str]:
+def _extra(cell: Cell) -> list[str]:
     """Return the further columns of the Markdown table as words: "48 % of the ceiling"."""
     if cell.difference is not None:
         return [f"{_difference(cell.difference)} from the first row of its block"]
-    if not sheet.table.timed:
-        return []
-    words = {heading: of_rows.get(cell.row) for heading, of_rows in sheet.extra.items()}
-    return [] if cell.ours is None else [f"{one} {name}" for name, one in words.items() if one]
+    return [f"{words} {heading}" for heading, words in _arithmetic(cell).items()]
 
 
 def as_json(sheet: Sheet) -> str:
@@ -387,6 +434,7 @@ def _commands(sheet: Sheet) -> list[str]:
         keys = dict.fromkeys(key for cell in mine for key in cell.keys)
         rows = dict.fromkeys(cell.row for cell in mine)
         about = "All rows" if len(mine) == len(sheet.cells) and len(rows) > 1 else "; ".join(rows)
+        about = _places(mine, sheet.cells) if sheet.table.timed else about
         runs = " ".join(f"`{key}`" for key in keys) or "none yet"
         lines += [f"- {about}", f"  - `{command}`", f"  - runs: {runs}"]
     return lines or ["No row of this table can be run yet."]
