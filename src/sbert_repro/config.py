@@ -131,7 +131,7 @@ class PathsConfig:
 class WandbConfig:
     """Weights & Biases."""
 
-    project: str = "sbert_repro"
+    project: str | None = None  # null: sbert_repro-<profile>
     mode: WandbMode = WandbMode.auto
 
 

@@ -91,6 +91,19 @@ def test_ends_are_means_of_a_tenth():
     assert all(math.isnan(end) for end in LossCurve().ends())
 
 
+def test_a_thinned_curve_keeps_every_step_once():
+    curve = LossCurve()
+    curve.values = [float(step) for step in range(1, 251)]
+    points = curve.thinned(100)
+    assert len(points) == 100 and points[-1][0] == 250
+    starts = [0, *(step for step, _ in points)]
+    total = sum(mean * (end - start) for start, (end, mean) in zip(starts, points, strict=False))
+    assert total == pytest.approx(sum(curve.values))
+    assert LossCurve().thinned() == []
+    curve.values = [2.0, 4.0]
+    assert curve.thinned(100) == [(1, 2.0), (2, 4.0)]
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_first_bad_step_is_named_with_its_rows(bad):
     curve = filled([1.0, bad, bad, 1.0])

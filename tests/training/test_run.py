@@ -210,7 +210,7 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
     def fit(config, folder, parent_model=None, tracking=None):
         seen.append((config.data.name, parent_model))
         (folder / "model").mkdir(parents=True)
-        return fitting.FitResult({"dev_spearman": 1.0}, [], 1, 0.0)
+        return fitting.FitResult({"dev_spearman": 1.0}, [], 1, 0.0, {"loss": [], "dev": []})
 
     monkeypatch.setattr(run.fitting, "fit", fit)
     typed = overrides("loss=regression", "parent=['loss=classification']")
@@ -434,11 +434,13 @@ def test_in_profile_paper_a_run_that_finds_no_gpu_says_its_hours_before_it_begin
 ):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     parent = "parent=['loss=classification','data.allow_partial=true','trainer.epochs=2']"
-    words = ["loss=regression", parent, "profile=paper", "trainer.accelerator=auto"]
-    words += ["evaluate=[stsb_dev]", "trainer.progress=false", "wandb.mode=disabled"]
+    words = ["loss=regression", parent, "profile=paper", "evaluate=[stsb_dev]"]
+    words += ["trainer.progress=false", "wandb.mode=disabled"]
 
-    def said(*more):
-        monkeypatch.setattr(sys, "argv", ["train.py", *overrides(*words, *more)])
+    def said(*more, accelerator="auto"):
+        typed = [w for w in overrides(*words, *more) if not w.startswith("trainer.accelerator=")]
+        typed.append(f"trainer.accelerator={accelerator}")
+        monkeypatch.setattr(sys, "argv", ["train.py", *typed])
         runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")
         out, err = capsys.readouterr()
         assert out.splitlines()[-1].startswith("run ")
@@ -453,4 +455,4 @@ def test_in_profile_paper_a_run_that_finds_no_gpu_says_its_hours_before_it_begin
     (line,) = said("seed=2")
     assert "2 trainings run on the CPU. About " in line
     assert "for 2 of 2 trainings, as measured on " in line and "No estimate" not in line
-    assert said("seed=3", "trainer.accelerator=cpu") == [], "the user knows"
+    assert said("seed=3", accelerator="cpu") == [], "the user knows"

@@ -30,7 +30,12 @@ def server_not_asked_yet(monkeypatch):
 
 def config_in(folder, chosen="offline"):
     return OmegaConf.create(
-        {"wandb": {"project": "p", "mode": chosen}, "paths": {"results": str(folder)}}
+        {
+            "wandb": {"project": None, "mode": chosen},
+            "paths": {"results": str(folder)},
+            "profile": {"name": "demo"},
+            "seed": 3,
+        }
     )
 
 
@@ -130,7 +135,8 @@ def test_an_offline_run_writes_curves_and_no_secret(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv("HF_TOKEN", "hf_" + "b" * 30)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    run = start(config_in(tmp_path), "0123456789abcdef", {"seed": 3, "hf_token": "hf_" + "b" * 30})
+    settings = {"seed": 3, "hf_token": "hf_" + "b" * 30}
+    run = start(config_in(tmp_path), "0123456789abcdef", settings, {"pooling": "max"})
     run.log({"loss": 0.5}, 1)
     run.log_table("table_1", pd.DataFrame({"row": ["SBERT"], "ours": [77.0]}))
     run.summary({"spearman": 77.0})
@@ -139,7 +145,8 @@ def test_an_offline_run_writes_curves_and_no_secret(monkeypatch, tmp_path):
     written = [path for path in (tmp_path / "wandb").rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" and path.stat().st_size > 0 for path in written)
     content = b"".join(path.read_bytes() for path in written)
-    assert b"seed" in content
+    for said in (b"seed", b"sbert_repro-demo", "max · seed 3".encode(), b"train"):
+        assert said in content
     assert b"a" * 40 not in content
     assert b"b" * 30 not in content
 
@@ -150,6 +157,7 @@ from omegaconf import OmegaConf
 from sbert_repro.training import tracking
 tracking._SPARSE["init_timeout"] = 2.0
 where = {"wandb": {"project": "p", "mode": "auto"}, "paths": {"results": sys.argv[1]}}
+where |= {"profile": {"name": "demo"}, "seed": 1}
 run = tracking.start(OmegaConf.create(where), "0123456789abcdef", {"seed": 3})
 run.log({"loss": 0.5}, 1)
 run.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -169,6 +170,19 @@ class LossCurve:
             self._check("the norm of the gradients", norm, rows)
         return sum(losses) / len(losses)
 
+    def thinned(self, points: int = 100) -> list[tuple[int, float]]:
+        """Average the losses over equal stretches of the run, for a plot.
+
+        Args:
+            points: At most so many stretches.
+
+        Returns:
+            The last step of each stretch, counted from 1, and its mean loss.
+        """
+        ends = sorted({round(len(self.values) * part / points) for part in range(points + 1)})
+        stretches = itertools.pairwise(ends)
+        return [(end, sum(self.values[start:end]) / (end - start)) for start, end in stretches]
+
     def check_weights(self, weights: Iterable[Tensor], rows: Tensor) -> None:
         """Refuse NaN and infinite weights, before they are saved.
 
@@ -274,6 +288,7 @@ class DevAndCheckpoint(Callback):
         self._evaluate_every, self._save_every = evaluate_every, save_every
         self._best = BestWeights(folder) if keep_best else None
         self._clock = time.monotonic()
+        self._last_logged = (0, self._clock)
 
     @property
     def best_score(self) -> float:
@@ -293,6 +308,7 @@ class DevAndCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
         """Start the clock."""
         self._clock = time.monotonic()
+        self._last_logged = (trainer.global_step, self._clock)
         if trainer.global_step:
             self._note_saved(trainer.global_step)
         # If it was killed after its last step and before its record, nothing is left to train.
@@ -314,8 +330,16 @@ class DevAndCheckpoint(Callback):
         )
         if evaluate or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch(trainer.strategy.reduce)
-            epoch = step / self._loader.epoch_steps
-            self._tracking.log({"train/loss": loss, "epoch": epoch}, step)
+            self._tracking.log(
+                {
+                    "train/loss": loss,
+                    "train/gradient_norm": float(module.gradient_norm),
+                    "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+                    "train/rows_per_second": self._speed(step) * len(batch.rows),
+                    "epoch": step / self._loader.epoch_steps,
+                },
+                step,
+            )
         if evaluate or save:
             # Before anything is saved: the losses so far say nothing about this step's result.
             self.curve.check_weights(module.parameters(), batch.rows)
@@ -329,6 +353,12 @@ class DevAndCheckpoint(Callback):
             self._note_saved(step)
             if self._best is not None and trainer.is_global_zero:
                 self._best.delete_others(self.best_step)
+
+    def _speed(self, step: int) -> float:
+        """Return the steps per second since the last point of the curves."""
+        (before, then), now = self._last_logged, time.monotonic()
+        self._last_logged = (step, now)
+        return (step - before) / max(now - then, 1e-9)
 
     def _is_evaluation(self, step: int) -> bool:
         return is_look(step, self._loader.epoch_steps, self._evaluate_every) or (

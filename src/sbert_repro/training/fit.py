@@ -50,12 +50,15 @@ class FitResult:
         facts: What is true of every number that rests on this model.
         steps: Optimizer steps.
         seconds: Time spent on them, interruptions left out.
+        curves: ``loss``, the training loss in means over stretches of steps, and ``dev``, the dev
+            scores × 100; each a list of (step, value).
     """
 
     scores: dict[str, float | int | None]
     facts: list[Fact]
     steps: int
     seconds: float
+    curves: dict[str, list[tuple[int, float]]]
 
 
 def fit(
@@ -132,6 +135,7 @@ def _fit(
         [*examples.facts, *([fact("devices", count=devices)] if devices > 1 else [])],
         callback.ended_at or loader.steps,
         callback.seconds,
+        {"loss": callback.curve.thinned(), "dev": callback.scores},
     )
 
 

@@ -23,6 +23,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sbert_repro import aliases
+from sbert_repro.aliases import name_of
 from sbert_repro.compose import check_training, compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
 from sbert_repro.data import tokens
@@ -245,7 +246,7 @@ def _fit(
     ledger: Ledger,
 ) -> Record:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    clock, track = time.monotonic(), tracking.start(config, key, settings)
+    clock, track = time.monotonic(), tracking.start(config, key, settings, _words(config, settings))
     wandb_id = track.id
     try:
         model = None if parent is None else ledger.folder(parent["key"]) / "model"
@@ -264,6 +265,7 @@ def _fit(
         "parent": None if parent is None else parent["key"],
         "steps": result.steps,
         "train_seconds": round(result.seconds, 3),
+        "curves": result.curves,
         "wall_seconds": round(time.monotonic() - clock, 3),
         "started": started,
         "threads": torch.get_num_threads(),
@@ -271,6 +273,20 @@ def _fit(
     }
     add_scores(folder, result.scores)
     return record
+
+
+def _words(config: DictConfig, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words by which people tell runs apart, for W&B."""
+    loss = settings["loss"]
+    return {
+        "encoder": str(config.encoder.label),
+        "data": str(config.data.name),
+        "loss": name_of(loss),
+        "pooling": name_of(settings["pooling"]),
+        **({"concatenation": ", ".join(loss["concatenation"])} if "concatenation" in loss else {}),
+        "optimizer": name_of(settings["optimizer"]),
+        "profile": str(config.profile.name),
+    }
 
 
 def _distinct(facts: list[Fact]) -> list[Fact]:

@@ -16,6 +16,7 @@ from urllib.parse import urlparse
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
+from sbert_repro.ledger import hardware
 from sbert_repro.redaction import masked, without_secrets
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,10 @@ _SPARSE: dict[str, Any] = {
     "init_timeout": 20.0,
     "finish_timeout": 60.0,
 }
-"""Capture only what is logged here, and do not wait long for a server that is down."""
+"""Capture only what is logged here, and do not wait long for a server that is down. A machine with
+a GPU sends its load too."""
+_LONGEST_TAG = 64
+"""W&B refuses longer ones."""
 
 
 class Tracking:
@@ -84,13 +88,21 @@ class Tracking:
             self._run = None
 
 
-def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking:
+def start(
+    config: DictConfig,
+    key: str,
+    settings: Mapping[str, Any],
+    words: Mapping[str, str] | None = None,
+) -> Tracking:
     """Start to track a run, offline below ``paths.results`` unless the user is logged in.
 
     Args:
-        config: The composed options; ``wandb`` and ``paths.results`` are read.
+        config: The composed options; ``wandb``, ``paths.results``, ``profile.name`` and ``seed``
+            are read.
         key: The run's key, which becomes its id.
         settings: What W&B shows as the run's configuration; secrets are removed.
+        words: By which people tell trainings apart, such as ``{"pooling": "max"}``: they become
+            the run's name, its tags and part of its configuration. None for a table.
 
     Returns:
         A tracked run, or one that tracks nothing if W&B is off or fails to start.
@@ -102,7 +114,7 @@ def start(config: DictConfig, key: str, settings: Mapping[str, Any]) -> Tracking
         chosen = "offline"
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
-            return Tracking(_init(config, key, settings, attempt))
+            return Tracking(_init(config, key, settings, words or {}, attempt))
         except Exception as problem:  # whatever it is, training continues
             _log.warning("W&B did not start (%s): %s", attempt, _line(problem))
             _forget_attempt()
@@ -121,20 +133,28 @@ def _forget_attempt() -> None:
         _log.warning("W&B did not end: %s", _line(problem))
 
 
-def _init(config: DictConfig, key: str, settings: Mapping[str, Any], chosen: Any) -> Any:
+def _init(
+    config: DictConfig,
+    key: str,
+    settings: Mapping[str, Any],
+    words: Mapping[str, str],
+    chosen: Any,
+) -> Any:
     import wandb  # half a second that an untracked run need not pay
 
     folder = Path(config.paths.results)
     folder.mkdir(parents=True, exist_ok=True)
     return wandb.init(
-        project=config.wandb.project,
+        project=config.wandb.project or f"sbert_repro-{config.profile.name}",
+        job_type="train" if words else "table",
+        tags=[word[:_LONGEST_TAG] for word in words.values()],
         dir=str(folder),
         id=key,
-        name=key,
+        name=" · ".join([*words.values(), f"seed {config.seed}"]) if words else key,
         resume="allow" if chosen == "online" else None,
         mode=chosen,
-        config=without_secrets(plain(settings)),
-        settings=wandb.Settings(**_SPARSE),
+        config=without_secrets({**plain(settings), **{f"word/{n}": w for n, w in words.items()}}),
+        settings=wandb.Settings(**{**_SPARSE, "x_disable_stats": not hardware()["gpus"]}),
     )
 
 
