@@ -68,6 +68,7 @@ class DataConfig:
 
     name: str = MISSING
     split: str = "train"
+    sources: list[str] | None = None
     limit: int | None = None
     allow_partial: bool = False
     epochs: int = 1
@@ -103,6 +104,7 @@ class ProfileConfig:
     banner: str = ""
     timed_banner: str = ""  # above tables of speeds, where stand-ins are not timed
     limits: dict[str, int] = field(default_factory=dict)
+    sources: list[str] | None = None  # of the NLI pairs
     epochs: dict[str, int] = field(default_factory=dict)
     learning_rate: float = 2e-5
     head_init: str = "bert"

@@ -270,6 +270,64 @@ def test_rows_of_other_corpora_are_told_apart(
     assert sentences(examples.facts)[0] == f"NLI: {said}"
 
 
+MIXED = {
+    "premise": list("abcdef"),
+    "hypothesis": list("uvwxyz"),
+    "label": ["neutral"] * 6,
+    "source": ["lingnli", "snli_train", "taxinli10k", "cad", "mnli_nyu", "snli_dev"],
+}
+
+
+@pytest.mark.parametrize(
+    ("sources", "limit", "premises", "said"),
+    [
+        (None, None, "abcdef", "6 pairs, 4 of them of the complete set's 942,069"),
+        (["snli"], None, "bf", "2 of 942,069 pairs"),
+        (["snli", "mnli"], None, "bcef", "4 of 942,069 pairs"),
+        (["mnli", "snli"], 3, "bce", "3 of 942,069 pairs"),
+    ],
+)
+def test_rows_of_some_corpora_are_taken_and_then_limited(
+    sources: list[str] | None,
+    limit: int | None,
+    premises: str,
+    said: str,
+    write: Write,
+    tmp_path: Path,
+) -> None:
+    record = dataset("nli")
+    write(record, "train", MIXED)
+    options = {"limit": limit, "allow_partial": True, "sources": sources}
+    examples = read(record, tmp_path, "train", **options)
+    assert list(examples.texts["premise"]) == list(premises)
+    assert sentences(examples.facts)[0] == f"NLI: {said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "said"),
+    [
+        ("nli", ["snli", "cad"], r"data.sources=\[snli,cad\].*snli, mnli.*leave out cad"),
+        ("nli", [], r"data.sources=\[\]: expected one or more of: snli, mnli"),
+        ("stsb", ["snli"], "it has one source"),
+    ],
+)
+def test_corpora_that_a_data_set_does_not_have_are_refused(
+    name: str, sources: list[str], said: str, write: Write, tmp_path: Path
+) -> None:
+    record = dataset(name)
+    scored = {"sentence1": ["a"], "sentence2": ["b"], "score": [1.0]}
+    write(record, "train", MIXED if name == "nli" else scored)
+    with pytest.raises(UserError, match=said):
+        read(record, tmp_path, "train", allow_partial=True, sources=sources)
+
+
+def test_corpora_need_a_file_that_names_them(write: Write, tmp_path: Path) -> None:
+    columns = {name: column for name, column in MIXED.items() if name != "source"}
+    write(dataset("nli"), "train", columns)
+    with pytest.raises(UserError, match=r"no column source, .* use data.sources=null"):
+        read(dataset("nli"), tmp_path, "train", allow_partial=True, sources=["snli"])
+
+
 # Triplets are streamed: never whole in memory, checked row by row.
 
 ROWS = 23

@@ -40,7 +40,8 @@ def test_seeds_and_stages(planned):
 
 
 def test_never_more_seeds_than_the_profile_allows(planned):
-    assert planned("lite").seeds == (1,)
+    assert planned("lite").seeds == (1, 2, 3)
+    assert planned("demo").seeds == (1,)
     assert planned("paper", ["profile.max_seeds=2"]).seeds == (1, 2)
 
 
@@ -159,6 +160,11 @@ def test_a_stand_in_replaces_the_encoder_and_the_rest_stays():
     )
 
 
+def test_what_stands_for_itself_is_no_stand_in():
+    words = ["encoder=minilm_l6", "pooling=mean"]
+    assert plan.encoder_instead(words, {"minilm_l6": "minilm_l6"}, "lite") == (words, "")
+
+
 def test_without_a_stand_in_no_other_pre_trained_model_is_used():
     with pytest.raises(UserError) as caught:
         plan.encoder_instead(["encoder=bert_large"], LITE, "lite")
@@ -187,7 +193,10 @@ def test_a_training_may_stand_in_for_an_encoder():
 
 @pytest.mark.parametrize("number", ["1", "2", "3", "5"])
 def test_infersent_is_trained_where_its_weights_are_not_at_hand(planned, number):
-    (job,) = named(planned("lite", table=spec.load(number)), "InferSent - GloVe")
+    made = planned("lite", table=spec.load(number))
+    jobs = named(made, "InferSent - GloVe")
+    assert tuple(job.seed for job in jobs) == made.seeds
+    job = jobs[0]
     assert (job.seed, job.instead_of, job.reason) == (1, "infersent", None)
     (stage,) = job.stages
     assert stage.config.data.name == "nli", "also where another data set is measured"

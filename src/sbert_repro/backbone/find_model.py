@@ -7,6 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from sbert_repro.backbone import glove_bert
 from sbert_repro.data.download import retried
 from sbert_repro.data.packages import INSTALL, MINILM, Package
 from sbert_repro.errors import UserError
@@ -94,6 +95,8 @@ def find_model(
 def at_hand(name: str, models_root: Path | None, revision: str | None, cache: Path) -> Path | None:
     """Look a model up without asking the Hub: a path, the models root, an installed package.
 
+    ``glove-bert`` is made of an installed package's word vectors.
+
     Args:
         name: As of `find_model`.
         models_root: As of `find_model`.
@@ -112,6 +115,8 @@ def at_hand(name: str, models_root: Path | None, revision: str | None, cache: Pa
     for place in places:
         if place.is_dir():
             return place
+    if name == glove_bert.NAME:
+        return glove_bert.make_glove_bert(cache / "models" / name)
     if name not in PACKAGED or revision not in (None, REVISIONS[name]):
         return None
     try:

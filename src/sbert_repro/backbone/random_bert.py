@@ -59,7 +59,12 @@ class Size:
         }
 
 
-def write_random_bert(folder: Path, vocabulary: Iterable[str], size: Size) -> None:
+def write_random_bert(
+    folder: Path,
+    vocabulary: Iterable[str],
+    size: Size,
+    start: Callable[[BertModel, dict[str, int]], None] | None = None,
+) -> None:
     """Write a random BERT without pooler and a lower-casing word-piece tokenizer.
 
     Args:
@@ -67,6 +72,7 @@ def write_random_bert(folder: Path, vocabulary: Iterable[str], size: Size) -> No
         vocabulary: Lower-case words, and pieces of words that begin with "##". Letters and digits
             are added, so that any word of them can be spelt out.
         size: Shape and seed; the same size and vocabulary give the same weights.
+        start: Gives the model other first weights; it gets the id of each piece too.
     """
     letters = ascii_lowercase + digits + ".,!?'-"
     pieces = dict.fromkeys(
@@ -76,7 +82,14 @@ def write_random_bert(folder: Path, vocabulary: Iterable[str], size: Size) -> No
     config = BertConfig(
         vocab_size=len(ids), max_position_embeddings=size.positions, **size.options()
     )
-    _save_model(lambda: BertModel(config, add_pooling_layer=False), size.seed, folder)
+
+    def make() -> BertModel:
+        model = BertModel(config, add_pooling_layer=False)
+        if start is not None:
+            start(model, ids)
+        return model
+
+    _save_model(make, size.seed, folder)
     BertTokenizer(vocab=ids, do_lower_case=True, model_max_length=size.positions).save_pretrained(
         folder
     )

@@ -41,6 +41,7 @@ class Split:
         sha256: Of the file.
         rows_found: Usable rows of the split, before any limit.
         rows_expected: Rows of the complete split.
+        sources: The corpora that the rows were chosen from; empty: all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Split:
     sha256: str
     rows_found: int
     rows_expected: int
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -65,14 +67,15 @@ class Rows:
         texts: As in `Split`.
         target: As in `Split`.
         subset: As in `Split`.
-        own: Whether each row is from the data set's own corpora ``[N]``; ``None``: all are.
+        corpus: Which of the data set's own corpora each row is from ``[N]``, "" for any other;
+            ``None``: the file does not say, and all are its own.
         dropped: Rows left out because the annotators did not agree.
     """
 
     texts: Mapping[str, Sequence[str]]
     target: np.ndarray | None = None
     subset: np.ndarray | None = None
-    own: np.ndarray | None = None
+    corpus: np.ndarray | None = None
     dropped: int = 0
 
     def __len__(self) -> int:
@@ -81,7 +84,7 @@ class Rows:
 
     def count_own(self) -> int:
         """Count the rows from the data set's own corpora."""
-        return len(self) if self.own is None else int(self.own.sum())
+        return len(self) if self.corpus is None else int((self.corpus != "").sum())
 
     def first(self, count: int) -> Rows:
         """Return the first ``count`` rows."""
@@ -101,7 +104,7 @@ class Rows:
             texts,
             target=None if self.target is None else self.target[chosen],
             subset=None if self.subset is None else self.subset[chosen],
-            own=None if self.own is None else self.own[chosen],
+            corpus=None if self.corpus is None else self.corpus[chosen],
             dropped=self.dropped,
         )
 
@@ -113,6 +116,7 @@ def read(
     *,
     limit: int | None = None,
     allow_partial: bool = False,
+    sources: Sequence[str] | None = None,
 ) -> Split:
     """Read one split from the data root and check every row of it.
 
@@ -123,6 +127,7 @@ def read(
         limit: Take only this many rows, the first ones.
         allow_partial: Accept a file with another number of rows than the record says; the facts
             then tell.
+        sources: Take only rows of these corpora, names from the record's; ``None``: all rows.
 
     Returns:
         Split: The examples in the order of the file.
@@ -147,6 +152,8 @@ def read(
         raise UserError(
             "expected a whole number from 1, or null for all rows", where=f"data.limit={limit}"
         )
+    if sources is not None:
+        whole = _of_corpora(record, whole, sources, path)
     cut = _cut(record, whole, split, path)
     used = cut if limit is None or limit >= len(cut) else cut.first(limit)
     if cut is whole:
@@ -165,6 +172,7 @@ def read(
         sha256=sha256_of(path),
         rows_found=len(cut),
         rows_expected=expected if cut is whole else len(cut),
+        sources=tuple(sorted(set(sources or ()))),
     )
 
 
@@ -213,6 +221,27 @@ def _count(record: DataSet, split: str, used: Rows, expected: int) -> Fact:
         expected=expected,
         own=used.count_own(),
     )
+
+
+def _of_corpora(record: DataSet, whole: Rows, sources: Sequence[str], path: Path) -> Rows:
+    """Select the rows of some of the data set's corpora."""
+    where = f"data.sources=[{','.join(sources)}]"
+    if unknown := sorted(set(sources) - set(record.corpora)) or not sources:
+        raise UserError(
+            f"expected one or more of: {', '.join(record.corpora) or 'none, it has one source'}",
+            where=where,
+            mend=f"leave out {', '.join(unknown)}" if isinstance(unknown, list) else "name one",
+        )
+    if whole.corpus is None:
+        raise UserError(
+            f"no column {record.source_column}, which names the corpus of each row",
+            where=path,
+            mend="use data.sources=null, or get the file again with `make data`",
+        )
+    chosen = np.flatnonzero(np.isin(whole.corpus, list(sources)))
+    if not len(chosen):
+        raise UserError(f"no rows of {', '.join(sources)}", where=path, mend=f"leave out {where}")
+    return whole.at(chosen)
 
 
 def _cut(record: DataSet, whole: Rows, split: str, path: Path) -> Rows:
@@ -289,15 +318,16 @@ def check(record: DataSet, table: pa.Table, where: object) -> Rows:
         raise UserError("no rows", where=where, mend="get it again with `make data`")
     target = _target(record, table, where)
     texts = {name: _texts(table[name], name, where) for name in record.text_columns}
-    subset = own = None
+    subset = corpus = None
     if record.subset_column is not None:
         subset = np.array(_texts(table[record.subset_column], record.subset_column, where))
     if record.source_column in table.column_names:
-        own = np.zeros(len(table), bool)
-        for corpus in record.corpora:
-            starts = pc.starts_with(table[record.source_column], corpus)
-            own |= pc.fill_null(starts, False).to_numpy()
-    found = Rows(texts, target, subset, own)
+        corpus = np.full(len(table), "", object)
+        for name, beginnings in record.corpora.items():
+            for beginning in beginnings:
+                starts = pc.starts_with(table[record.source_column], beginning)
+                corpus[pc.fill_null(starts, False).to_numpy()] = name
+    found = Rows(texts, target, subset, corpus)
     if record.labels is None or target is None or (target >= 0).all():
         return found
     labelled = found.at(np.flatnonzero(target >= 0))

@@ -139,8 +139,8 @@ class DataSet:
         labels: The labels in the order of their class ids, for labelled sets.
         dropped_labels: Labels that mean "no gold label"; such rows are dropped and counted.
         source_column: Names the corpus a row comes from, where a file has such a column.
-        corpora: What the names of the data set's own corpora begin with; rows of other corpora do
-            not count as rows of the complete set.
+        corpora: The data set's own corpora, as in ``data.sources`` → what their names in the source
+            column begin with; rows of other corpora do not count as rows of the complete set.
         subset_column: Names the subset of a year, or the topic, that a pair comes from.
         topics: The topics, for a set in one piece that is cut into folds or by topic.
         round_number: Only a round number is known of its size, so any number of rows is accepted.
@@ -162,7 +162,7 @@ class DataSet:
     labels: tuple[str, ...] | None = None
     dropped_labels: tuple[str, ...] = ()
     source_column: str | None = None
-    corpora: tuple[str, ...] = ()
+    corpora: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     subset_column: str | None = None
     topics: tuple[str, ...] = ()
     round_number: bool = False

@@ -191,6 +191,7 @@ def cache_key(split: Split, limit: int | None, tokenizer: Tokenizer, max_length:
         "limit": limit,
         "tokenizer": tokenizer_sha256(tokenizer),
         "max_length": max_length,
+        **({"sources": split.sources} if split.sources else {}),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -98,12 +98,14 @@ class LedgerWork:
     def check(self, config: DictConfig) -> None:
         """Read what a run would read."""
         data = config.data
-        for name, split, limit in (
-            (data.name, data.split, data.limit),
-            (data.dev, data.dev_split, data.dev_limit),
+        sources = None if data.sources is None else tuple(data.sources)
+        for name, split, limit, chosen in (
+            (data.name, data.split, data.limit, sources),
+            (data.dev, data.dev_split, data.dev_limit, None),
         ):
             if name is not None:
-                _read(name, Path(config.paths.data), split, limit, bool(data.allow_partial))
+                partial = bool(data.allow_partial)
+                _read(name, Path(config.paths.data), split, limit, partial, chosen)
 
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Read the pairs of the tasks."""
@@ -148,18 +150,30 @@ class LedgerWork:
         return score(config, run, list(tasks))
 
 
-def _read(name: str, root: Path, split: str, limit: int | None, partial: bool) -> None:
-    if error := _refusal(name, root, split, limit, partial):
+def _read(
+    name: str,
+    root: Path,
+    split: str,
+    limit: int | None,
+    partial: bool,
+    sources: tuple[str, ...] | None = None,
+) -> None:
+    if error := _refusal(name, root, split, limit, partial, sources):
         raise error
 
 
 @functools.cache
 def _refusal(
-    name: str, root: Path, split: str, limit: int | None, partial: bool
+    name: str,
+    root: Path,
+    split: str,
+    limit: int | None,
+    partial: bool,
+    sources: tuple[str, ...] | None,
 ) -> UserError | None:
     """Return what is wrong with some rows; many jobs of a table read the same ones."""
     try:
-        read(dataset(name), root, split, limit=limit, allow_partial=partial)
+        read(dataset(name), root, split, limit=limit, allow_partial=partial, sources=sources)
     except UserError as error:
         return error
     return None

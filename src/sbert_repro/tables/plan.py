@@ -507,7 +507,8 @@ def encoder_instead(
 
     Args:
         overrides: A row's overrides, one of them `encoder=…`.
-        stand_ins: The paper's encoder → the profile's; empty where the paper's own are used.
+        stand_ins: The paper's encoder → the profile's; empty where the paper's own are used. One
+            that the profile uses as it is stands for itself.
         profile: Its name, for messages.
         folder: Where the options of encoders are.
 
@@ -525,7 +526,7 @@ def encoder_instead(
         return list(overrides), ""
     if name in stand_ins:
         used = [f"encoder={stand_ins[name]}" if o == f"encoder={name}" else o for o in overrides]
-        return used, name
+        return used, name if stand_ins[name] != name else ""
     # Only what comes from the Hub has a revision: the pre-trained transformers.
     if "revision" in yaml.safe_load(path.read_text(encoding="utf-8")):
         raise UserError(

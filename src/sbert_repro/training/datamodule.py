@@ -61,7 +61,8 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
     """
     max_length = min(config.data.max_length, positions - tokenizer.num_special_tokens_to_add())
     record = dataset(config.data.name)
-    split = _read(config, record, config.data.split, config.data.limit)
+    data = config.data
+    split = _read(config, record, data.split, data.limit, data.sources)
     columns, facts = _tokenise(config, record, split, tokenizer, max_length, positions)
     target = split.target
     if target is not None and record.kind == "scored_pairs":
@@ -101,9 +102,15 @@ def _load_dev(
     return DevSet(columns, split.target, tokenizer.pad_token_id, labelled=labelled), facts
 
 
-def _read(config: DictConfig, record: DataSet, split: str, limit: int | None) -> Split:
-    root = Path(config.paths.data)
-    return read(record, root, split, limit=limit, allow_partial=config.data.allow_partial)
+def _read(
+    config: DictConfig,
+    record: DataSet,
+    split: str,
+    limit: int | None,
+    sources: list[str] | None = None,
+) -> Split:
+    root, partial = Path(config.paths.data), config.data.allow_partial
+    return read(record, root, split, limit=limit, allow_partial=partial, sources=sources)
 
 
 def _tokenise(

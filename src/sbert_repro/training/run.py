@@ -55,7 +55,8 @@ _TRAINER_WHEN_SET = {"devices": 1}
 """An option that came later is part of a key only when it is not at its default, so that earlier
 runs keep theirs. Several processes draw other dropout."""
 _SPLITS = (("name", "split", "limit"), ("dev", "dev_split", "dev_limit"))
-"""Options of ``data`` that say which rows are trained on, and which are looked at meanwhile."""
+"""Options of ``data`` that say which rows are trained on, and which are looked at meanwhile;
+``data.sources`` holds for the first."""
 
 
 def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -181,6 +182,8 @@ def _facts_of_rows(config: DictConfig) -> list[Fact]:
             facts.append(fact("no_dev", dataset=record.name, split=data[split]))
             continue
         options = {"limit": data[limit], "allow_partial": bool(data.allow_partial)}
+        if name == "name":
+            options["sources"] = data.sources
         facts += read(record, root, data[split], **options).facts
     return facts
 
@@ -314,6 +317,7 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "tokens": tokens.FORMAT,
         "dev": dev,
         **({"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}),
+        **({} if data.sources is None else {"sources": sorted(set(data.sources))}),
     }
 
 
@@ -327,7 +331,8 @@ def _looks(config: DictConfig) -> dict[str, str]:
     if data.dev is None or every is None or trainer.epochs == 1:
         return {}
     path = split_path(dataset(data.name), Path(config.paths.data), data.split)
-    count = _count_rows(data.name, data.split, data.limit, Path(config.paths.data), _content(path))
+    rows = (data.name, data.split, data.limit, tuple(data.sources or ()))
+    count = _count_rows(*rows, Path(config.paths.data), _content(path))
     epoch = math.ceil(count / trainer.batch_size)
     total = min(epoch * trainer.epochs, trainer.max_steps or epoch * trainer.epochs)
     before = {step for step in range(1, total) if step % every == 0 or step % epoch == 0}
@@ -336,9 +341,12 @@ def _looks(config: DictConfig) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _count_rows(name: str, split: str, limit: int | None, root: Path, sha256: str) -> int:
+def _count_rows(
+    name: str, split: str, limit: int | None, sources: tuple[str, ...], root: Path, sha256: str
+) -> int:
     """Count the rows of a split, once for each content of its file."""
-    return len(read(dataset(name), root, split, limit=limit, allow_partial=True))
+    chosen = sources or None
+    return len(read(dataset(name), root, split, limit=limit, allow_partial=True, sources=chosen))
 
 
 def _content(path: Path) -> str:

@@ -55,7 +55,7 @@ RECORD = DataSet(
     dropped_labels=("-", "-1"),
     source_column="source",
     # As `make data` writes them, and as public subsets do; TaxiNLI's pairs are MultiNLI's.
-    corpora=("snli", "mnli", "multi_nli", "taxinli"),
+    corpora={"snli": ("snli",), "mnli": ("mnli", "multi_nli", "taxinli")},
     sources=(
         _snli("train", "train"),
         _multi_nli("train", "train"),
