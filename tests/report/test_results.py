@@ -73,3 +73,28 @@ def test_empty_numbers_are_nan_and_empty_words_stay_words(tmp_path):
     path.write_text(f"{header}\n6,MEAN,NLI,spearman,80.78,,,,,,,not run,,,\n", encoding="utf-8")
     (cell,) = results.cells(tmp_path).to_dict("records")
     assert pd.isna(cell["ours"]) and cell["note"] == "" and cell["section"] == "Pooling strategy"
+
+
+def test_a_grid_is_the_papers_table():
+    cells = results.cells(LITE)
+    table = cells[cells["table"] == "6"]
+    grid = results.grid(table)
+    assert list(grid.index) == list(dict.fromkeys(table["row"]))
+    assert list(grid.columns) == ["NLI", "STSb"]
+    assert grid.loc["(u, v)", "STSb"] == "" and grid.loc["MEAN", "STSb"].endswith("(87.44)")
+
+
+def test_rows_are_compared_over_their_seeds():
+    scores = {"a": [80.0, 81.0, 82.0], "b": [70.0, 70.5, 71.0], "one": [75.0]}
+    difference, p = results.compared(scores)
+    assert difference.loc["a", "b"] == pytest.approx(10.5) == -difference.loc["b", "a"]
+    assert p.loc["a", "b"] < 0.01 and p.loc["a", "a"] == 1.0
+    assert pd.isna(p.loc["a", "one"])
+
+
+def test_curves_bear_the_words_of_their_run():
+    settings = {"data": {"name": "nli"}, "loss": {"name": "classification"}}
+    record = {"kind": "train", "seed": 2, "settings": {**settings, "pooling": {"name": "max"}}}
+    curve = {"loss": [[1, 1.0]], "dev": [[1, 50.0]]}
+    found = results.curves({"abcdef0123": {**record, "curves": curve}, "old": record})
+    assert found == {"nli classification max, seed 2 (abcdef)": curve}

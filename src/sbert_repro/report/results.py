@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sbert_repro.aliases import name_of
 from sbert_repro.errors import UserError
 from sbert_repro.tables import spec
+from sbert_repro.tables.cells import welch
 
 PROFILES = ("paper", "lite", "demo")
 _CELLS = (
@@ -165,6 +168,86 @@ def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     counted = pd.crosstab(frame["table"], frame["verdict"])
     tables = list(dict.fromkeys(frame["table"]))
     return counted.reindex(index=tables, columns=[v for v in VERDICTS if v in counted.columns])
+
+
+def grid(table: pd.DataFrame) -> pd.DataFrame:
+    """Lay the cells of one table out as the paper does.
+
+    Args:
+        table: Cells of one table.
+
+    Returns:
+        Rows and columns in the paper's order; each cell is "ours ± sd (the paper's)", "—" for ours
+        where it was not run, "" where the table has no such cell.
+    """
+
+    def shown(cell: pd.Series) -> str:
+        ours = "—" if pd.isna(cell["ours"]) else f"{cell['ours']:,.2f}"
+        spread = "" if pd.isna(cell["sd"]) else f" ± {cell['sd']:.2f}"
+        return ours + spread + ("" if pd.isna(cell["paper"]) else f" ({cell['paper']:,.2f})")
+
+    words = table.assign(shown=table.apply(shown, axis=1))
+    laid_out = words.pivot(index="row", columns="column", values="shown").fillna("")
+    order = {"index": table["row"].unique(), "columns": table["column"].unique()}
+    return laid_out.reindex(**order)
+
+
+def scores(frame: pd.DataFrame, table: str, column: str) -> dict[str, list[float]]:
+    """Return the score of each seed by row.
+
+    Args:
+        frame: What `seeds` returned.
+        table: Its name, such as "6".
+        column: One of its columns.
+
+    Returns:
+        Row → scores × 100.
+    """
+    mine = frame[(frame["table"] == table) & (frame["column"] == column)]
+    return {row: list(part["score"]) for row, part in mine.groupby("row", sort=False)}
+
+
+def compared(scores: Mapping[str, Sequence[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare rows pair by pair over their seeds.
+
+    Args:
+        scores: Row → the score of each seed.
+
+    Returns:
+        Differences of the means (row minus column) and the p of Welch's t-test, NaN where one of
+        the two has a single seed.
+    """
+    rows = list(scores)
+    means = pd.Series({row: sum(scores[row]) / len(scores[row]) for row in rows}, dtype=float)
+    difference = pd.DataFrame({other: means - means[other] for other in rows})
+    p = pd.DataFrame(
+        {other: {row: welch(scores[row], scores[other]) for row in rows} for other in rows},
+        dtype=float,
+    )
+    return difference, p
+
+
+def curves(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[list[float]]]]:
+    """Return the learning curves of trainings.
+
+    Args:
+        records: What `records` returned.
+
+    Returns:
+        "nli classification mean, seed 1 (key)" → ``loss`` and ``dev``, each a list of (step,
+        value). Trainings that were recorded before curves were are left out.
+    """
+    found = {}
+    for key, record in records.items():
+        if record["kind"] == "train" and "curves" in record:
+            settings = record["settings"]
+            words = (
+                settings["data"]["name"],
+                name_of(settings["loss"]),
+                name_of(settings["pooling"]),
+            )
+            found[f"{' '.join(words)}, seed {record['seed']} ({key[:6]})"] = record["curves"]
+    return found
 
 
 def _json_files(folder: Path) -> dict[Path, dict[str, Any]]:
