@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from sbert_repro.cli import hydra_command
+from sbert_repro.config import plain
 from sbert_repro.storage import check_writable, write_file
 
 
@@ -29,6 +30,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         allow_partial=config.data.allow_partial,
         cache=Path(config.paths.cache),
         classifier=build(config.classifier),
+        folds=plain(config.profile.afs_folds),
     )
     console = Console()
     if config.profile.banner:

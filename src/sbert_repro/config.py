@@ -47,10 +47,21 @@ class VectorPrecision(Enum):
 
 
 class Decay(Enum):
-    """Learning rate after the warm-up: linearly down to 0 (the authors' code) or constant."""
+    """Learning rate after the warm-up: linearly down to 0 (the authors' code) or constant.
+
+    ``linear_twice``: warm-up and linear decay both multiplied in twice (their code for AFS).
+    """
 
     linear = "linear"
+    linear_twice = "linear_twice"
     constant = "constant"
+
+
+class AfsFolds(Enum):
+    """Ten folds of AFS: within each topic, averaged over topics (Misra et al.), or over all."""
+
+    within_topic = "within_topic"
+    all_topics = "all_topics"
 
 
 class WandbMode(Enum):
@@ -73,6 +84,8 @@ class DataConfig:
     allow_partial: bool = False
     epochs: int = 1
     max_length: int = 128
+    pair_length: int | None = None  # of both sentences together, for a cross-encoder
+    swapped: bool = False  # train on each pair in both orders, for a cross-encoder
     dev: str | None = "stsb"
     dev_split: str = "dev"
     dev_limit: int | None = None
@@ -116,6 +129,7 @@ class ProfileConfig:
     lstm_width: int = 2048
     max_seeds: int = 10
     from_records: bool = False  # print the committed records again where the ledger has none
+    afs_folds: AfsFolds = AfsFolds.within_topic  # of Table 3's upper half
     max_parts: int | None = None
 
 
@@ -241,7 +255,7 @@ def _find(variable: str, folder: str) -> str:
 
 
 def _test_part(data: str, split: str) -> list[str]:
-    """Name the task of what a split leaves out: ``afs``, ``train_fold_3`` → ``afs_fold_3``."""
+    """Name the task that a split is trained for: ``afs``, ``train_fold_3`` → ``afs_fold_3``."""
     return [f"{data}_{split.removeprefix('train_')}"] if split.startswith("train_") else []
 
 

@@ -133,6 +133,7 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "texts_cut": lambda f: (
         f"{f['title']}: {f['count']:,} {f['unit']} cut to {f['length']} word pieces"
     ),
+    "swapped": lambda f: f"{f['title']}: {f['unit']} trained on in both orders",
     "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",
     "parts": lambda f: f"{f['run']} of {f['all']} {f['unit']}",
     "devices": lambda f: f"trained by {f['count']} processes, each with its own dropout",

@@ -48,6 +48,8 @@ def options(*words):
         (["experiment=stsb"], 4 * 5_749),
         (["experiment=afs", "data.split=train_fold_3"], 3 * 5_400),
         (["experiment=afs", "data.split=train_topic_gm"], 3 * 4_000),
+        (["experiment=afs", "data.split=train_within_gm_fold_3"], 3 * 1_800),
+        (["experiment=cross_encoder_afs", "data.split=train_within_gm_fold_3"], 6 * 1_800),
     ],
 )
 def test_pairs_are_those_of_the_complete_set_as_often_as_they_are_seen(words, pairs):

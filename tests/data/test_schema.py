@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sbert_repro.data.schema import (
     FOLDS,
+    Part,
     dataset,
     fold_of,
     names,
@@ -45,6 +46,22 @@ def test_every_row_is_tested_once_and_trained_on_nine_times(topics):
         tested[part_rows(parse_part(f"test_fold_{fold}"), array, texts)] += 1
         trained[part_rows(parse_part(f"train_fold_{fold}"), array, texts)] += 1
     assert (tested == 1).all() and (trained == FOLDS - 1).all()
+
+
+@given(TOPICS)
+def test_within_a_topic_every_row_is_tested_once_by_a_model_of_that_topics_other_folds(topics):
+    array, texts = np.array(topics), columns(len(topics))
+    tested = np.zeros(len(topics), int)
+    for name in part_names(list(dict.fromkeys(topics)))["within_topic"]:
+        part, (test, train) = (
+            parse_part(f"test_{name}"),
+            (part_rows(parse_part(f"{side}_{name}"), array, texts) for side in ("test", "train")),
+        )
+        of_topic = {row for row, topic in enumerate(topics) if spelled(topic) == part.topic}
+        assert not set(test) & set(train) and set(test) | set(train) == of_topic
+        assert set(test) <= set(part_rows(parse_part(f"test_fold_{part.fold}"), array, texts))
+        tested[test] += 1
+    assert (tested == 1).all()
 
 
 @given(TOPICS)
@@ -88,5 +105,8 @@ def test_other_names_are_names_of_files(name):
 
 
 def test_topics_are_spelled_for_the_command_line():
-    assert part_names(["DP", "Gun control"])["topics"] == ("topic_dp", "topic_gun_control")
-    assert len(part_names([])["folds"]) == FOLDS
+    found = part_names(["DP", "Gun control"])
+    assert found["topics"] == ("topic_dp", "topic_gun_control")
+    assert len(found["all_topics"]) == FOLDS and len(found["within_topic"]) == 2 * FOLDS
+    assert found["within_topic"][:2] == ("within_dp_fold_0", "within_gun_control_fold_0")
+    assert parse_part("train_within_gun_control_fold_7") == Part(True, 7, "gun_control")

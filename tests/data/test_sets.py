@@ -113,6 +113,9 @@ def test_the_real_arguments_are_cut_as_they_should_be(data_root: Path) -> None:
     topic = read(record, data_root, "test_topic_gun_control")
     assert len(topic) == topic.rows_expected == 425 and set(topic.subset) == {"Gun control"}
     assert len(read(record, data_root, "train_topic_gun_control")) == 3400 - 425
+    within = [read(record, data_root, f"{s}_within_gun_control_fold_3") for s in ("test", "train")]
+    assert (len(within[0]), len(within[1])) == (42, 383)
+    assert {topic for split in within for topic in split.subset} == {"Gun control"}
     limited = read(record, data_root, "train_fold_3", limit=100)
     assert sentences(limited.facts) == ["BWS argument similarity: 100 of 3,060 pairs"]
     assert len(set(limited.subset)) == 8, "a limit takes a fair sample of a file sorted by topic"

@@ -41,6 +41,16 @@ def checked(tasks, *words):
             "afs_topic_dp would be scored",
         ),
         (
+            "afs_within_gm_fold_1",
+            ("experiment=afs", "data.split=train_within_gm_fold_0"),
+            "afs_within_gm_fold_1 would be scored",
+        ),
+        (
+            "afs_within_gm_fold_0",
+            ("experiment=afs", "data.split=train_topic_dp"),
+            "afs_within_gm_fold_0 would be scored",
+        ),
+        (
             "stsb",
             ("data.dev_split=test",),
             r"dev_split=test of stsb: stsb .* choose the checkpoint",
@@ -64,6 +74,9 @@ def test_rows_that_were_seen_are_refused_in_one_line(tasks, words, said):
         ("stsb", ("data.dev_split=test", "checkpoint=last")),
         ("bws_fold_0", ("loss=regression", "data=bws", "data.split=train_fold_0")),
         ("bws_topic_cloning", ("loss=regression", "data=bws", "data.split=train_topic_cloning")),
+        ("afs_within_gm_fold_0", ("experiment=afs", "data.split=train_within_gm_fold_0")),
+        ("afs_topic_dp", ("experiment=afs", "data.split=train_within_gm_fold_0")),
+        ("afs_within_gm_fold_0", ("experiment=afs", "data.split=train_fold_0")),
     ],
 )
 def test_rows_that_were_not_seen_pass(tasks, words):

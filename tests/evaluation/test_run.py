@@ -14,6 +14,7 @@ from sbert_repro.backbone.transformer import load as load_model
 from sbert_repro.backbone.transformer import load_tokenizer
 from sbert_repro.compose import build, compose
 from sbert_repro.data.schema import dataset
+from sbert_repro.encoders.tfidf import TfidfEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import run
 from sbert_repro.evaluation.evaluate import evaluate
@@ -177,7 +178,19 @@ def test_scores_computed_before_are_found_by_the_same_keys(encoder, data_root, m
     words = [f"encoder={encoder}", f"paths.data={data_root}", f"paths.models={models_root}"]
     model = run.encoder_of(compose([*words, "progress=false"], "evaluate"))
     for task, key in KEYS[encoder].items():
-        assert run.score_key(model, load(TASKS[task], data_root)) == key
+        assert run.score_key(model, load(TASKS[task], data_root, folds="all_topics")) == key
+
+
+def test_the_key_knows_which_folds_of_afs_are_averaged(data_root):
+    model = TfidfEncoder()
+    within, over = (
+        run.score_key(model, load(TASKS["bws"], data_root, folds=folds))
+        for folds in ("within_topic", "all_topics")
+    )
+    assert within != over
+    words = ["encoder=tfidf", f"paths.data={data_root}"]
+    (data,) = run._data(compose(words, "evaluate"), "bws")
+    assert run.score_key(model, data) == within, "the default"
 
 
 @pytest.fixture
@@ -198,6 +211,7 @@ def cross_options(tiny_bert, small_root, tmp_path):
         f"paths.results={tmp_path / 'results'}",
         f"paths.cache={tmp_path / 'cache'}",
         "data.allow_partial=true",
+        "profile.afs_folds=all_topics",  # of 60 pairs
         "trainer.max_steps=3",
         "trainer.accelerator=cpu",
         "trainer.progress=false",
@@ -219,7 +233,7 @@ def test_a_trained_cross_encoder_is_scored_by_its_own_scores(cross_options, smal
     scores = model.score(list(zip(frame.sentence1, frame.sentence2, strict=True)))
     by_hand = 100 * stats.spearmanr(scores, frame.score)[0]
     assert found["stsb"] == pytest.approx(by_hand)
-    again = evaluate(model, "stsb,bws", small_root, allow_partial=True)
+    again = evaluate(model, "stsb,bws", small_root, allow_partial=True, folds="all_topics")
     assert again["stsb"]["spearman"] == pytest.approx(found["stsb"], abs=1e-9)
     assert again["stsb"]["similarities"] == {} and again["bws"]["n"] == 60
     assert again["_meta"]["label"] == "model"

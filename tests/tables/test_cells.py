@@ -15,7 +15,7 @@ from sbert_repro.tables import cells
 from sbert_repro.tables.cells import Cell, mean_cell, over_seeds
 from sbert_repro.tables.launch import InProcess, carry_out
 from sbert_repro.tables.plan import Reason
-from sbert_repro.tables.render import VERDICTS
+from sbert_repro.tables.render import VERDICTS, caption_of
 from sbert_repro.tables.spec import Column
 
 from .conftest import COMPARED, FOLDED, compose, named, of_rows
@@ -221,7 +221,7 @@ def test_a_part_that_is_not_defined_leaves_its_seed_undefined(planned, folded, w
 
 def test_some_of_the_parts_are_partial_data(planned, folded, work):
     found = by_name(planned("paper", ["profile.max_parts=2"], table=folded), work)["folds", "ρ"]
-    assert found.facts[0] == fact("parts", run=2, all=10, unit="folds")
+    assert found.facts[0] == fact("parts", run=2, all=30, unit="folds")
     assert found.partial
 
 
@@ -249,6 +249,21 @@ def test_the_count_is_that_of_the_training_rows():
     assert cells.training(nli(), record(fact("facts_of_before"))).rows is None
     assert cells.training(nli(), record(dev, mixed)).rows == 4_000
     assert cells.training(nli(), record()).rows == 942_069
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("train_within_gm_fold_3", "nine folds of ten of one topic of AFS"),
+        ("train_fold_3", "nine folds of ten of AFS"),
+        ("train_topic_gm", "all topics but one of AFS"),
+        ("all", "AFS"),
+    ],
+)
+def test_a_part_is_called_by_what_it_was_trained_on(split, said):
+    config = compose(["experiment=afs", f"data.split={split}"])
+    stage = dataclasses.replace(cells.training(config, None), rows=None)
+    assert f"fine-tuned on {said}, regression" in caption_of(cells.caption(config, [stage]))
 
 
 def test_a_caption_holds_what_the_model_is():

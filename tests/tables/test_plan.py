@@ -224,14 +224,25 @@ def test_each_part_is_a_run_of_its_own_scored_on_what_it_left_out(planned, folde
     ]
     assert topics[1].config.data.split == "train_topic_gc" and topics[1].tasks == ["afs_topic_gc"]
     assert "data.split=train_topic_gc" in topics[1].overrides
-    assert len({job.run for job in topics}) == 6 and len(named(made, "folds")) == 20
+    assert len({job.run for job in topics}) == 6 and len(named(made, "folds")) == 2 * 30
     assert list(topics[1].config.evaluate) == ["afs_topic_gc"]
 
 
-def test_a_profile_may_run_some_of_the_parts(planned, folded):
-    folds = named(planned("paper", ["profile.max_parts=2"], table=folded), "folds")
-    assert [job.part for job in folds] == ["fold_0", "fold_1"] * 2
-    assert {(job.parts_run, job.parts_all) for job in folds} == {(2, 10)}
+@pytest.mark.parametrize(
+    ("profile", "changes", "first", "count"),
+    [
+        ("paper", [], ["within_dp_fold_0", "within_gc_fold_0"], 30),
+        ("paper", ["profile.afs_folds=all_topics"], ["fold_0", "fold_1"], 10),
+        ("lite", [], ["fold_0", "fold_1"], 10),
+    ],
+)
+def test_a_profile_says_which_folds_and_how_many(planned, folded, profile, changes, first, count):
+    made = planned(profile, ["profile.max_parts=2", *changes], table=folded)
+    folds = named(made, "folds")
+    seeds = {job.seed for job in folds}
+    assert [job.part for job in folds] == first * len(seeds)
+    assert {(job.parts_run, job.parts_all) for job in folds} == {(2, count)}
+    assert folds[0].config.data.split == f"train_{first[0]}"
 
 
 def test_parts_of_data_that_are_not_there_are_a_reason(planned, folded, work):
@@ -297,6 +308,20 @@ def test_over_all_tables_a_shared_training_counts_once(monkeypatch, small, work)
     assert (len(total.stages), len(total.scores)) == (9, 22)
     # Each of two tables has an encoder that nobody built.
     assert total.missing == {"configs/encoder/nobody_built.yaml does not exist": 2}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_bert_on_afs_is_trained_as_its_authors_trained_it_in_the_papers_profile(planned, profile):
+    job = named(planned(profile, table=spec.load("3")), "BERT-AFS-base")[0]
+    papers = profile == "paper"
+    name = "cross_encoder_afs" if papers else "cross_encoder_afs_plain"
+    assert [word for word in job.overrides if word.startswith("experiment=")] == [
+        f"experiment={name}"
+    ]
+    data, trainer = job.config.data, job.config.trainer
+    expected = (64, True, 32, 0.0) if papers else (None, False, 16, 0.1)
+    found = (data.pair_length, data.swapped, trainer.batch_size, job.config.loss.dropout)
+    assert found == expected
 
 
 @pytest.mark.parametrize("profile", PROFILES)

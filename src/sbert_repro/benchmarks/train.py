@@ -44,7 +44,7 @@ from sbert_repro.benchmarks.timing import (
 from sbert_repro.compose import build, compose, get_object
 from sbert_repro.config import plain
 from sbert_repro.data.read import Split, read
-from sbert_repro.data.schema import FOLDS, dataset
+from sbert_repro.data.schema import FOLDS, dataset, spelled
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
@@ -549,10 +549,11 @@ def examples(config: DictConfig) -> int:
     part = record.part(data.split)
     if part is None:
         rows = record.splits[data.split]
-    else:  # all but one of its folds, or of its topics, which are taken as equal in size
-        parts = len(record.topics) if part.fold is None else FOLDS
-        rows = record.splits["all"] * (parts - 1) // parts
+    else:  # the topics and the folds are taken as equal in size
+        held = [part.holds(spelled(one), fold) for one in record.topics for fold in range(FOLDS)]
+        rows = record.splits["all"] * sum(held) // len(held)
     rows = rows if data.limit is None else min(rows, int(data.limit))
+    rows *= 1 + bool(data.swapped)
     steps = -(-rows // int(trainer.batch_size)) * int(trainer.epochs)
     seen = rows * int(trainer.epochs)
     if trainer.max_steps is not None and int(trainer.max_steps) < steps:

@@ -192,7 +192,8 @@ def split_path(record: DataSet, root: Path, split: str) -> Path:
     """
     file = WHOLE if record.part(split) else split
     if file not in record.splits:
-        parts = " and its parts train_fold_0, test_topic_NAME …" if record.topics else ""
+        known = "train_fold_0, test_topic_NAME, train_within_NAME_fold_0 …"
+        parts = f" and its parts {known}" if record.topics else ""
         raise UserError(
             f"{record.name} has no split {split!r}; it has {', '.join(sorted(record.splits))}"
             f"{parts}"

@@ -106,7 +106,7 @@ def kor_nlu(split: str, part: str, columns: Mapping[str, str]) -> Source:
 
 @dataclass(frozen=True)
 class Part:
-    """A fold or a topic of a data set in one piece.
+    """A fold of all topics, a topic, or a fold of one topic, of a data set in one piece.
 
     Attributes:
         train: Whether these are the rows to train on, rather than those to test on.
@@ -117,6 +117,23 @@ class Part:
     train: bool
     fold: int | None
     topic: str | None
+
+    def holds(self, topic: str, fold: int) -> bool:
+        """Tell whether the part has the rows of a topic and fold.
+
+        Args:
+            topic: As options spell it.
+            fold: Its number.
+
+        Returns:
+            bool: A fold of one topic is trained on that topic's other folds alone, any other part
+            on all rows that are not tested.
+        """
+        in_topic = self.topic is None or topic == self.topic
+        tested = in_topic and (self.fold is None or fold == self.fold)
+        if not self.train:
+            return tested
+        return not tested and (in_topic or self.fold is None)
 
 
 @dataclass(frozen=True)
@@ -220,9 +237,10 @@ def dataset(name: str) -> DataSet:
 def parse_part(split: str) -> Part | None:
     """Parse the name of a fold or topic of a set that is published in one piece (section 4.3).
 
-    ``train_fold_3`` and ``test_fold_3`` belong to 10-fold cross-validation, where every fold has
-    its share of each topic; ``train_topic_gun_control`` and ``test_topic_gun_control`` to training
-    on all topics but the one that is tested.
+    ``train_within_gun_control_fold_3`` and ``test_within_gun_control_fold_3`` belong to 10-fold
+    cross-validation within a topic; ``train_fold_3`` and ``test_fold_3`` to that over all topics,
+    where every fold has its share of each; ``train_topic_gun_control`` and
+    ``test_topic_gun_control`` to training on all topics but the one that is tested.
 
     Args:
         split: The name.
@@ -230,25 +248,31 @@ def parse_part(split: str) -> Part | None:
     Returns:
         Part | None: ``None`` for any other name.
     """
-    found = re.fullmatch(r"(train|test)_(?:fold_(\d)|topic_(\w+))", split)
+    found = re.fullmatch(r"(train|test)_(?:(?:within_(\w+)_)?fold_(\d)|topic_(\w+))", split)
     if found is None:
         return None
-    side, fold, topic = found.groups()
-    return Part(side == "train", None if fold is None else int(fold), topic)
+    side, within, fold, topic = found.groups()
+    return Part(side == "train", None if fold is None else int(fold), within or topic)
 
 
 def part_names(topics: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Name the parts of both protocols, without the ``train_`` or ``test_`` before each.
+    """Name the parts of each protocol, without the ``train_`` or ``test_`` before each.
 
     Args:
         topics: The data set's topics.
 
     Returns:
-        dict[str, tuple[str, ...]]: ``{"folds": ("fold_0", …), "topics": ("topic_dp", …)}``.
+        dict[str, tuple[str, ...]]: ``within_topic`` and ``all_topics``, the two readings of
+        10-fold cross-validation, and ``topics``; the first folds of all topics come first, so that
+        the first few parts are a fair sample.
     """
+    words = [spelled(topic) for topic in topics]
     return {
-        "folds": tuple(f"fold_{number}" for number in range(FOLDS)),
-        "topics": tuple(f"topic_{spelled(topic)}" for topic in topics),
+        "within_topic": tuple(
+            f"within_{word}_fold_{number}" for number in range(FOLDS) for word in words
+        ),
+        "all_topics": tuple(f"fold_{number}" for number in range(FOLDS)),
+        "topics": tuple(f"topic_{word}" for word in words),
     }
 
 
@@ -273,11 +297,12 @@ def part_rows(
     Returns:
         NDArray[np.int64]: Row numbers.
     """
-    if part.fold is None:
-        tested = np.array([spelled(topic) == part.topic for topic in topics.tolist()], bool)
-    else:
-        tested = fold_of(topics, texts) == part.fold
-    chosen = np.flatnonzero(~tested if part.train else tested)
+    folds = fold_of(topics, texts).tolist()
+    words = {topic: spelled(topic) for topic in set(topics.tolist())}
+    held = [
+        part.holds(words[topic], fold) for topic, fold in zip(topics.tolist(), folds, strict=True)
+    ]
+    chosen = np.flatnonzero(held)
     return chosen[np.argsort(_sort_keys(texts)[chosen], kind="stable")]
 
 
@@ -288,7 +313,9 @@ def fold_of(topics: NDArray[Any], texts: Sequence[Sequence[str]]) -> NDArray[np.
     nor on any library's random numbers, so the folds are the same everywhere.
 
     # paper: "10-fold cross-validation", not a word on how the folds are drawn
-    # here: drawn once, every fold with a tenth of each topic; all topics are trained on together
+    # here: drawn once, a tenth of each topic; ``profile.afs_folds`` says whether a model is trained
+    # on the nine other folds of the tested topic (Misra et al. average over three topics), or of
+    # all topics
     # effect: table 3, upper half
 
     Args:

@@ -1,4 +1,4 @@
-"""Argument facet similarity: two ways to cut one data set, averaged over the parts (section 4.3).
+"""Argument facet similarity: ways to cut one data set, averaged over the parts (section 4.3).
 
 For a model that is not trained on the pairs, every pair could be a test pair; it is scored part by
 part nevertheless, so that each number of Table 3 is an average over the same parts.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbert_repro.data.read import read
-from sbert_repro.data.schema import FOLDS, WHOLE, dataset, fold_of, spelled
+from sbert_repro.data.schema import WHOLE, dataset, fold_of, parse_part, part_names, spelled
 from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
 from sbert_repro.evaluation.sts import percent
 from sbert_repro.evaluation.tasks import Task
@@ -42,6 +42,7 @@ class Arguments:
         topics: Topic of each pair ``[N]``.
         facts: What a reader of the score must know.
         sha256: Of the file.
+        folds: Which ten folds the score is averaged over: ``within_topic`` or ``all_topics``.
     """
 
     task: Task
@@ -51,33 +52,48 @@ class Arguments:
     topics: NDArray[Any]
     facts: list[Fact]
     sha256: str
+    folds: str = "within_topic"
 
-    def parts(self) -> dict[str, dict[str, Rows]]:
-        """Return the test rows of each part of both protocols.
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a score depends on beside the data; folds over all topics were once the only ones.
+
+        Records of that time keep their keys.
+        """
+        return {} if self.folds == "all_topics" else {"folds_of": self.folds}
+
+    def parts(self) -> dict[str, dict[str, tuple[Rows, Rows]]]:
+        """Return the rows of each part of both protocols.
 
         Returns:
-            dict[str, dict[str, Rows]]: ``folds`` and ``topics`` → part → row numbers.
+            dict[str, dict[str, tuple[Rows, Rows]]]: ``folds`` and ``topics`` → part → numbers of
+            the rows that are tested, and of those that a model may be fitted on.
         """
-        numbers = fold_of(self.topics, [self.first, self.second])
-        by_topic = dict.fromkeys(self.topics.tolist())
+        numbers = fold_of(self.topics, [self.first, self.second]).tolist()
+        places = list(zip(map(spelled, self.topics.tolist()), numbers, strict=True))
+        names = part_names(list(dict.fromkeys(self.topics.tolist())))
+
+        def rows(split: str) -> Rows:
+            part = parse_part(split)
+            assert part is not None
+            return np.flatnonzero([part.holds(topic, fold) for topic, fold in places])
+
         return {
-            "folds": {
-                f"fold_{number}": np.flatnonzero(numbers == number) for number in range(FOLDS)
-            },
-            "topics": {
-                f"topic_{spelled(topic)}": np.flatnonzero(self.topics == topic)
-                for topic in by_topic
-            },
+            protocol: {name: (rows(f"test_{name}"), rows(f"train_{name}")) for name in chosen}
+            for protocol, chosen in (("folds", names[self.folds]), ("topics", names["topics"]))
         }
 
 
-def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Arguments:
+def load(
+    task: Task, data_root: Path, *, allow_partial: bool = False, folds: str = "within_topic"
+) -> Arguments:
     """Read all pairs.
 
     Args:
         task: The task.
         data_root: Where the data sets lie.
         allow_partial: Accept fewer pairs than the data set has.
+        folds: As in `Arguments`.
 
     Returns:
         Arguments: All pairs.
@@ -89,7 +105,8 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False) -> Argumen
     split = read(record, data_root, WHOLE, allow_partial=allow_partial)
     assert split.target is not None and split.subset is not None
     first, second = (list(split.texts[name]) for name in record.text_columns)
-    return Arguments(task, first, second, split.target, split.subset, split.facts, split.sha256)
+    known = (split.target, split.subset, split.facts, split.sha256)
+    return Arguments(task, first, second, *known, folds)
 
 
 def score(
@@ -98,7 +115,8 @@ def score(
     """Score a model that was not trained on the pairs.
 
     # paper: tf-idf, GloVe and InferSent stand above both protocols; the average is not specified
-    # here: the mean over the ten folds is the score; the mean over the topics stands beside it
+    # here: the mean over the same folds as those of trained models is the score; each topic has
+    # ten, so it is a mean over topics too. The mean over whole topics stands beside it
     # effect: table 3, first three rows
 
     Args:
@@ -115,10 +133,10 @@ def score(
     everywhere = None if isinstance(encoder, FittedEncoder) else _similarities(encoder, data, cache)
     for protocol, parts in data.parts().items():
         found = {}
-        for name, tested in parts.items():
+        for name, (tested, others) in parts.items():
             if everywhere is None:
                 assert isinstance(encoder, FittedEncoder)
-                predicted = _fitted(encoder, data, tested)
+                predicted = _fitted(encoder, data, tested, others)
             else:
                 predicted = everywhere[tested]
             found[name] = _correlations(predicted, data.gold[tested])
@@ -137,10 +155,9 @@ def _similarities(
     return cosine(*rows_of(vectors, sentences, data.first, data.second))
 
 
-def _fitted(encoder: FittedEncoder, data: Arguments, tested: Rows) -> Floats:
-    """Return the similarities of the tested pairs by an encoder fitted on all others."""
-    trained = np.setdiff1d(np.arange(len(data.gold)), tested)
-    fitted = encoder.fitted([text for side in _sides(data, trained) for text in side])
+def _fitted(encoder: FittedEncoder, data: Arguments, tested: Rows, others: Rows) -> Floats:
+    """Return the similarities of the tested pairs by an encoder fitted on the part's others."""
+    fitted = encoder.fitted([text for side in _sides(data, others) for text in side])
     u, v = (fitted.encode(side) for side in _sides(data, tested))
     return cosine(u, v)
 

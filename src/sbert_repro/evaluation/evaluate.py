@@ -42,7 +42,7 @@ def evaluate(
         data_root: Where the data sets lie.
         allow_partial: Accept incomplete data sets; the facts then tell.
         cache: Where sentence vectors are kept between runs, or ``None``.
-        **options: As in `load`: ``classifier``.
+        **options: As in `load`: ``classifier``, ``folds``.
 
     Returns:
         dict[str, Any]: Task → scores × 100 with their ``facts`` (`score_tasks`), and ``_meta``: the

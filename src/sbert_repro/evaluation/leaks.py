@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from sbert_repro.config import plain
-from sbert_repro.data.schema import DataSet, Part, dataset
+from sbert_repro.data.schema import FOLDS, DataSet, dataset, spelled
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.tasks import Task
 
@@ -48,17 +48,13 @@ def _meet(record: DataSet, seen: str, scored: Sequence[str]) -> bool:
 
 
 def _share_rows(record: DataSet, one: str, other: str) -> bool:
-    parts = record.part(one), record.part(other)
-    if parts == (None, None):
+    mine, others = record.part(one), record.part(other)
+    if mine is None and others is None:
         return one == other
-    if parts[0] is None or parts[1] is None:
+    if mine is None or others is None:
         return True  # a fold or a topic is cut out of the whole
-    return not _apart(parts[0], parts[1])
-
-
-def _apart(one: Part, other: Part) -> bool:
-    """Whether two parts share no row: a part and the rest, or two folds, or two topics."""
-    if (one.fold, one.topic) == (other.fold, other.topic):
-        return one.train != other.train
-    same_kind = (one.fold is None) == (other.fold is None)
-    return same_kind and not one.train and not other.train
+    return any(
+        mine.holds(spelled(topic), fold) and others.holds(spelled(topic), fold)
+        for topic in record.topics
+        for fold in range(FOLDS)
+    )

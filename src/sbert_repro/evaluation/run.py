@@ -297,5 +297,6 @@ def _runs(config: DictConfig) -> Path:
 
 def _data(config: DictConfig, tasks: str | Sequence[str]) -> list[TaskData]:
     root, partial = Path(config.paths.data), bool(config.data.allow_partial)
-    options = {"classifier": build(config.classifier)}
+    folds = plain(config.profile.afs_folds)
+    options = {"classifier": build(config.classifier), "folds": folds}
     return [load(task, root, allow_partial=partial, **options) for task in resolve(tasks, root)]

@@ -122,8 +122,8 @@ def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
 
     Args:
         names: A name, several with commas, or a list of names; ``all`` is every task whose data
-            set lies in the data root. ``afs_fold_3`` is one fold or topic of ``afs``, for a model
-            trained on the rest.
+            set lies in the data root. ``afs_fold_3``, ``afs_topic_dp`` and ``afs_within_dp_fold_3``
+            are a fold or a topic of ``afs``, for a model trained on others.
         data_root: Where the data sets lie.
 
     Returns:
@@ -144,7 +144,8 @@ def resolve(names: str | Sequence[str], data_root: Path) -> list[Task]:
         elif word in GROUPS:
             tasks |= {name: TASKS[name] for name in GROUPS[word]}
         else:
-            known = ", ".join([*GROUPS, *TASKS, "afs_fold_0 …", "afs_topic_dp …", "all"])
+            parts = ("afs_within_dp_fold_0 …", "afs_fold_0 …", "afs_topic_dp …")
+            known = ", ".join([*GROUPS, *TASKS, *parts, "all"])
             found = f"there is no such task; task is one or more of: {known}"
             raise UserError(found, where=f"task={word}")
     return list(tasks.values())
@@ -176,8 +177,8 @@ def load(task: Task, data_root: Path, *, allow_partial: bool = False, **options:
         task: The task.
         data_root: Where the data sets lie.
         allow_partial: Accept fewer rows than the data set has; the facts then tell.
-        **options: What some measures can be told (the classifier of SentEval's tasks); left out
-            where the measure does not ask for it.
+        **options: What some measures can be told (the ``classifier`` of SentEval's tasks, the
+            reading of AFS's ten ``folds``); left out where the measure does not ask for it.
 
     Returns:
         TaskData: `Pairs`, or what the task's measure reads.

@@ -33,6 +33,8 @@ from sbert_repro.tables.spec import Column, Row, Table
 
 NOT_YET = Reason("not_yet", "not run yet")
 NOT_TIMED = Reason("not_yet", "not among the rows that were timed; again=true times all of them")
+_PARTS = {(True, False): "fold", (False, True): "topic", (True, True): "fold of a topic"}
+"""Whether a part is a fold, whether it is of one topic → what it is called."""
 _EXACT = 1e-9
 """78.03 - 77.03 is not quite 1 in binary; a cell on the edge of the tolerance is within it."""
 
@@ -45,7 +47,7 @@ class Training:
         data: Title of the data set.
         unit: What its rows are, in the plural.
         rows: How many rows were used; None while there is no record that says so.
-        part: "fold" or "topic" if it trained on all parts but one of that kind, else "".
+        part: "fold", "topic" or "fold of a topic" if it was trained to be tested on one, else "".
         steps: Where the number of steps was limited.
         loss: The objective's word.
         concatenation: What the objective's softmax sees, where it has one.
@@ -513,7 +515,7 @@ def training(config: DictConfig, record: Record | None) -> Training:
         data=data.title,
         unit=data.unit,
         rows=None if record is None or part else _rows_used(record, name, split),
-        part="" if part is None else "topic" if part.fold is None else "fold",
+        part="" if part is None else _PARTS[part.fold is not None, part.topic is not None],
         steps=config.trainer.max_steps,
         loss=word_of(loss),
         concatenation=tuple(loss.get("concatenation") or ()),

@@ -25,7 +25,7 @@ from sbert_repro.compose import (
     option_name,
     stage_overrides,
 )
-from sbert_repro.config import CONFIG_DIR, canonical_json, run_key
+from sbert_repro.config import CONFIG_DIR, canonical_json, plain, run_key
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.tables import spec
 from sbert_repro.tables.spec import Column, Row, Table
@@ -93,7 +93,10 @@ class Work(Protocol):
         """Return what a training run's key is made of; a UserError says what is missing."""
 
     def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
-        """Return the folds or topics of a run's data set; a UserError when it is not there."""
+        """Return the parts of a run's data set, by the names of `schema.part_names`.
+
+        A UserError says that it is not there.
+        """
 
     def check(self, config: DictConfig) -> None:
         """Raise a UserError when rows that a training run reads are missing or incomplete."""
@@ -387,7 +390,9 @@ def _jobs(
     tasks = dict.fromkeys(str(column.task) for column in columns)
     task_names = {n: base.profile.stand_ins[n] for n in tasks if n in base.profile.stand_ins}
     recipe = row.recipe if base.profile.row_recipes else ()
-    words = [*row.overrides, *recipe, *columns[0].overrides]
+    chosen_by_recipe = set(map(option_name, recipe))
+    own = [word for word in row.overrides if option_name(word) not in chosen_by_recipe]
+    words = [*own, *recipe, *columns[0].overrides]
     instead_of = row.instead_of
     try:
         if not instead_of:  # else a training of its own, with its own encoder and data
@@ -395,7 +400,8 @@ def _jobs(
             words += [f"data={used}" for used in task_names.values() if row.trained]
         stages = _compose_stages(row, words, request)
         overrides, config = stages[-1]
-        every = list(work.parts(config, row.parts)) if row.parts else []
+        protocol = row.parts if row.parts != "folds" else plain(config.profile.afs_folds)
+        every = list(work.parts(config, protocol)) if row.parts else []
     except UserError as error:
         return [Job(row, columns, seed, reason=Reason.of(error)) for seed in chosen]
     parts = every[: config.profile.max_parts] if row.parts else [""]
@@ -650,7 +656,7 @@ def cost_of_trainings(
 def _duration_key(settings: dict[str, Any]) -> str:
     """Return what the time of a training depends on: not its seed, pooling or objective."""
     data, trainer = settings.get("data", {}), settings.get("trainer", {})
-    of_data = ("name", "split", "limit", "max_length", "sha256")
+    of_data = ("name", "split", "limit", "max_length", "pair_length", "swapped", "sha256")
     of_trainer = ("epochs", "max_steps", "batch_size", "precision", "evaluate_every", "devices")
     return canonical_json(
         [

@@ -60,6 +60,11 @@ _MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 """There is no superscript q."""
 _LONGEST_REASON = 200
 _SMALLEST_P = 0.001
+_TRAINED_ON = {
+    "fold": "nine folds of ten of ",
+    "topic": "all topics but one of ",
+    "fold of a topic": "nine folds of ten of one topic of ",
+}
 _HOUR, _MINUTE = 3600, 60
 _COLLAPSED = 10.0
 """A seed so many points below the others' median is named (a degenerate run)."""
@@ -628,8 +633,7 @@ def caption_of(caption: Caption) -> str:
 
 
 def _training(stage: Training) -> str:
-    whole = {"fold": "nine folds of ten of ", "topic": "all topics but one of ", "": ""}[stage.part]
-    said = whole + (
+    said = _TRAINED_ON.get(stage.part, "") + (
         stage.data if stage.rows is None else f"{stage.rows:,} {stage.data} {stage.unit}"
     )
     said += f" for {stage.steps:,} steps" if stage.steps else ""

@@ -59,8 +59,8 @@ class Row:
         paper_sd: The paper's ± by column, where it prints one.
         note: What a reader has to know about the paper's row.
         instead_of: The paper's encoder, where a profile trains another one instead; else "".
-        recipe: Options in which the paper's training of this row differs from that of most rows;
-            for profiles with `row_recipes`.
+        recipe: Options in which the paper's training of this row differs from that of most rows,
+            in the place of those of the same name; for profiles with `row_recipes`.
         scored: The columns that it has a cell in.
     """
 
