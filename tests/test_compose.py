@@ -123,6 +123,20 @@ def test_the_default_is_the_papers_recipe_and_profiles_without_its_models_keep_a
     assert config.optimizer._target_.endswith(f".{optimizer}") and config.loss.init == init
 
 
+def test_bert_on_afs_is_trained_as_its_authors_trained_it_in_every_profile():
+    for profile in ("paper", "lite"):
+        config = compose([f"profile={profile}", "experiment=cross_encoder_afs", "data=bws"])
+        data, loss, trainer = config.data, config.loss, config.trainer
+        assert (data.pair_length, data.swapped, data.epochs) == (64, True, 3)
+        assert (loss.error, loss.dropout, loss.init) == ("cross_entropy", 0.0, "bert")
+        assert (trainer.batch_size, trainer.decay.name, config.checkpoint.name) == (
+            32,
+            "linear",
+            "last",
+        )
+        assert config.optimizer._target_.endswith(".BertAdam") and config.optimizer.lr == 2e-5
+
+
 def test_infersent_has_its_own_recipe_in_every_profile():
     for profile in ("paper", "lite", "demo"):
         config = compose([f"profile={profile}", "experiment=infersent"])
@@ -329,6 +343,15 @@ def test_what_fits_passes(options):
         (["loss=regression", "trainer.warmup=1.5"], r"trainer\.warmup=1\.5.*0 to 1"),
         (["loss=regression", "trainer.max_grad_norm=0"], r"trainer\.max_grad_norm=0"),
         (["loss=regression", "data.max_length=0"], r"data\.max_length=0"),
+        (
+            ["loss=cross_regression", "data.pair_length=7"],
+            r"data\.pair_length=7: expected at least 8",
+        ),
+        (
+            ["loss=regression", "data.pair_length=64"],
+            r"data\.pair_length=64: loss=regression reads each .*: leave it out, or use loss=c",
+        ),
+        (["data.swapped=true"], r"data\.swapped=True: loss=classification reads each sentence by"),
         (["loss=regression", "optimizer.lr=0"], r"optimizer\.lr=0: expected more than 0"),
         (["loss=regression", "optimizer.eps=-1e-8"], r"optimizer\.eps=-1e-08: expected more th"),
         (["loss=regression", "optimizer.weight_decay=-1"], r"weight_decay=-1: expected at least"),

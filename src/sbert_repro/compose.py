@@ -56,6 +56,7 @@ KINDS = {"labels": "labelled_pairs", "scores": "scored_pairs", "triplets": "trip
 _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("seed", lambda n: 0 <= n < 2**32, f"0 to {2**32 - 1}"),
     ("encoder.max_length data.max_length", lambda n: n >= 1, "at least 1"),
+    ("data.pair_length", lambda n: n >= 8, "at least 8, special tokens included"),  # noqa: PLR2004
     ("trainer.epochs trainer.max_steps trainer.batch_size", lambda n: n >= 1, "at least 1"),
     ("trainer.evaluate_every trainer.save_every", lambda n: n >= 1, "at least 1"),
     ("trainer.devices", lambda n: n >= 1, "at least 1"),
@@ -637,6 +638,14 @@ def check_training(config: DictConfig) -> None:
     data = config.data
     record, loss = dataset(data.name), get_object(config.loss["_target_"])
     _check_dev(config, loss)
+    for option in ("pair_length", "swapped"):
+        if data[option] and loss.columns > 1:
+            raise UserError(
+                f"loss={word_of(config.loss)} reads each sentence by itself; this is for sentences "
+                "that are read as one",
+                where=f"data.{option}={data[option]}",
+                mend="leave it out, or use loss=cross_regression",
+            )
     if record.kind != KINDS[loss.needs]:
         raise _mismatch(record, loss)
     labels = record.labels or ()

@@ -245,6 +245,21 @@ def test_a_column_of_pairs_counts_what_it_cuts(tokenizer):
     assert [pairs.row(i).shape[1] for i in range(len(pairs))] == [min(n, longest) for n in lengths]
 
 
+def test_in_both_orders_each_pair_comes_twice_with_its_score_and_its_row(bert):
+    columns = [column_of(bert, texts) for texts in (PAIR_TEXTS, PAIR_TEXTS[::-1])]
+    once, back = (PairColumn(*some, PairTemplate(bert), 9) for some in (columns, columns[::-1]))
+    both = PairColumn(*columns, PairTemplate(bert), 9, swapped=True)
+    assert len(both) == 2 * len(once) and both.cut == once.cut > 0
+    for i in range(5):
+        assert np.array_equal(both.row(i), once.row(i))
+        assert np.array_equal(both.row(5 + i), back.row(i))
+    gold = np.arange(5) / 4
+    batches = list(BatchStream([both], gold, batch_size=3, seed=1))
+    rows, target = (torch.cat([getattr(b, name) for b in batches]) for name in ("rows", "target"))
+    assert sorted(rows.tolist()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert torch.equal(target, torch.from_numpy(gold)[rows].float())
+
+
 def test_batches_of_pairs_carry_types_and_padding_has_type_0(bert):
     columns = [column_of(bert, texts) for texts in (PAIR_TEXTS, PAIR_TEXTS[::-1])]
     pairs = PairColumn(*columns, PairTemplate(bert), 64)

@@ -83,6 +83,35 @@ def test_pairs_longer_than_the_model_are_cut_and_counted(config_of, small_root, 
     assert "STSb: 3 pairs cut to 64 word pieces" in sentences(result.facts)
 
 
+def test_a_pair_is_cut_in_scoring_as_in_training_and_trained_on_in_both_orders(
+    config_of, small_root, tmp_path, monkeypatch
+):
+    seen, whole = [], SiameseModule.embed
+
+    def embed(self, tokens):
+        seen.append((self.backbone.training, tokens.ids.shape))
+        return whole(self, tokens)
+
+    monkeypatch.setattr(SiameseModule, "embed", embed)
+    words = ["loss=cross_regression", "data.pair_length=9", "data.swapped=true", "trainer.epochs=1"]
+    result = fit(config_of(*words), tmp_path / "run")
+    rows = len(pd.read_parquet(small_root / "stsb" / "train.parquet"))
+    trained = [shape for training, shape in seen if training]
+    assert sum(count for count, _ in trained) == 2 * rows == 4 * result.steps
+    assert {length for _, (_, length) in seen} == {9}
+    said = sentences(result.facts)
+    assert "STSb: pairs trained on in both orders" in said
+    assert any("pairs cut to 9 word pieces" in one for one in said)
+
+    dev = pd.read_parquet(small_root / "stsb" / "dev.parquet")
+    model = CrossEncoder(str(tmp_path / "run" / "model"))
+    pairs = list(zip(dev.sentence1, dev.sentence2, strict=True))
+    assert max(ids.shape[1] for ids in model.pieces(pairs)) == 9
+    found = 100 * spearman(model.score(pairs), dev.score.to_numpy())
+    assert found == pytest.approx(result.scores["dev_spearman"], abs=1e-9)
+    assert model.identity["pair_length"] == 9
+
+
 def test_nli_first_then_stsb_with_a_head_of_its_own(overrides, config_of):
     typed = overrides("experiment=cross_encoder_nli_then_stsb", "trainer.max_steps=2")
     config = config_of("experiment=cross_encoder_nli_then_stsb", "trainer.max_steps=2")
@@ -112,6 +141,8 @@ def test_it_is_another_run_than_the_encoder_of_single_sentences(config_of, overr
     experiments = ("stsb", "cross_encoder_stsb", "nli_then_stsb", "cross_encoder_nli_then_stsb")
     options = [[f"experiment={name}"] for name in experiments]
     options += [["experiment=cross_encoder_stsb", "loss.error=squared"]]
+    options += [["experiment=cross_encoder_stsb", "data.swapped=true"]]
+    options += [["experiment=cross_encoder_stsb", "data.pair_length=64"]]
     keys = {key_of(config_of(*some), overrides(*some)) for some in options}
     assert len(keys) == len(options)
 

@@ -171,6 +171,13 @@ def test_learning_rate_is_that_of_transformers(steps, share, decay):
     assert ours == pytest.approx(rates(theirs, steps), rel=1e-12)
 
 
+def test_twice_the_schedule_is_the_schedule_of_the_scheduled_rate():
+    once = rates(lambda o: warm_up(o, 0.1, 100, "linear"), 100)
+    twice = rates(lambda o: warm_up(o, 0.1, 100, "linear_twice"), 100)
+    assert twice == pytest.approx([rate * rate / 2e-5 for rate in once], rel=1e-12)
+    assert once[10] == twice[10] == 2e-5
+
+
 def test_the_papers_nli_run_warms_up_over_a_tenth():
     found = rates(lambda o: warm_up(o, 0.1, 1000), 1000)
     assert found.index(max(found)) == 100

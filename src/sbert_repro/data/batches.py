@@ -64,7 +64,8 @@ class BatchStream:
     is for inference). The last batch may be smaller; none is left out.
 
     Args:
-        columns: The ``k`` columns of sentences, ``N`` texts each.
+        columns: The ``k`` columns of sentences, ``N`` texts each; a column of ``2 N`` has each of
+            the ``N`` rows a second time (a `PairColumn` in both orders).
         target: Class ids or gold scores in 0..1, ``[N]``; ``None`` for triplets.
         batch_size: ``B``.
         seed: Seed of the order.
@@ -95,6 +96,7 @@ class BatchStream:
         self.position = 0
         self._columns = columns
         self._target = target
+        self._count = len(columns[0]) if target is None else len(target)
         self._seed = seed
         self._shuffle = shuffle
         self._pad_id = pad_id
@@ -135,7 +137,7 @@ class BatchStream:
 
     def _batch(self, rows: np.ndarray) -> Batch:
         tokens = pad([column.row(i) for column in self._columns for i in rows], self._pad_id)
-        target = None
+        rows, target = rows % self._count, None
         if self._target is not None:
             dtype = np.int64 if np.issubdtype(self._target.dtype, np.integer) else np.float32
             target = torch.from_numpy(self._target[rows].astype(dtype))

@@ -284,8 +284,8 @@ class PairTemplate:
     and of pairs share one cache.
 
     # paper: how long the sentences of a pair may be is not said
-    # here: each is cut as a single sentence is (data.max_length); a pair that is longer than the
-    # model has positions for then loses word pieces of its longer text
+    # here: each is cut as a single sentence is (data.max_length); a pair that is then longer than
+    # data.pair_length, or than the model has positions for, loses word pieces of its longer text
     # effect: table 2, table 3
 
     Args:
@@ -361,23 +361,33 @@ class PairColumn:
         second: Second texts; ``[N]``.
         template: How the model reads pairs.
         max_length: Tokens of a pair at most, special tokens included.
+        swapped: Whether each pair comes again in the other order: pair ``i`` as pair ``N + i``.
 
     Attributes:
-        cut: Pairs that the model has too few positions for.
+        cut: Pairs longer than that.
     """
 
     def __init__(
-        self, first: TokenColumn, second: TokenColumn, template: PairTemplate, max_length: int
+        self,
+        first: TokenColumn,
+        second: TokenColumn,
+        template: PairTemplate,
+        max_length: int,
+        swapped: bool = False,
     ) -> None:
         lengths = template.lengths(np.diff(first.offsets), np.diff(second.offsets))
         self.cut = int((lengths > max_length).sum())
         self._columns, self._template, self._max_length = (first, second), template, max_length
+        self._swapped = swapped
 
     def __len__(self) -> int:
-        """Return the number of pairs ``N``."""
-        return len(self._columns[0])
+        """Return the number of pairs: ``N``, or ``2 N`` in both orders."""
+        return len(self._columns[0]) * (1 + self._swapped)
 
     def row(self, i: int) -> np.ndarray:
         """Return pair ``i``: ids above token types ``[2, T]``, int32."""
+        again, i = divmod(i, len(self._columns[0]))
         first, second = (column.row(i) for column in self._columns)
+        if again:
+            first, second = second, first
         return self._template.join(first, second, self._max_length)

@@ -56,7 +56,7 @@ class CrossEncoder:
             path: A model folder; see `find_model`.
             label: ``None``: the last part of ``path``.
             max_length: Word pieces of each sentence, special ones not counted; ``None``: as in
-                training. Of a pair never more than the model has positions for.
+                training. A pair is cut as in training, or where the model's positions end.
             models_root: Folder of models.
             precision: ``fp32``, ``bf16`` or ``int8``; see `Engine`.
             engine: ``packed``, ``reference`` or ``auto``; see `Engine`.
@@ -78,6 +78,7 @@ class CrossEncoder:
         self.pooling = pooling_named(name_of(trained["pooling"]))
         self.layer = str(trained["layer"])
         self.max_length = int(max_length or trained["max_length"])
+        self.pair_length: int | None = trained.get("pair_length")
         self.label = label or Path(path).name
         self.facts: list[Fact] = []
         self.precision, self.progress = precision, progress
@@ -96,6 +97,7 @@ class CrossEncoder:
             "layer": self.layer,
             "error": self.error,
             "max_length": self.max_length,
+            **({} if self.pair_length is None else {"pair_length": self.pair_length}),
             "precision": self.precision,
             **self._engine.rounding,
         }
@@ -153,9 +155,10 @@ class CrossEncoder:
             list[NDArray[np.int32]]: ``N`` arrays of ids above token types.
         """
         positions = self._engine.positions
+        longest = min(self.pair_length or positions, positions)
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(texts, self._word_pieces(texts), strict=True))
-        return [self._form.join(ids[a], ids[b], positions) for a, b in pairs]
+        return [self._form.join(ids[a], ids[b], longest) for a, b in pairs]
 
     @cached_property
     def _form(self) -> PairTemplate:

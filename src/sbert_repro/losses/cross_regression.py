@@ -18,9 +18,10 @@ class CrossRegressionLoss(Objective):
     """A score from the output of BERT for ``[CLS] a [SEP] b [SEP]`` (section 2, "BERT").
 
     # paper: a simple regression on the output; head, loss and learning rate are not given
-    # here: [CLS] -> dropout -> linear -> sigmoid, cross-entropy against the gold score in 0..1, as
-    # in the authors' code for BERT on AFS; ``error=squared`` is a linear score and mean squared
-    # error. BERT's pooler, a layer pre-trained to tell whether b follows a, is left out
+    # here: [CLS] of the last layer, without BERT's pooler -> dropout -> linear -> sigmoid, and
+    # cross-entropy against the gold score in 0..1. The authors' code for BERT on AFS has the same
+    # but for the dropout, which it makes and never applies: the BERT-AFS rows have ``dropout=0.0``,
+    # those of STSb 0.1. ``error=squared`` is a linear score and mean squared error
     # effect: table 2, table 3 (BERT rows)
     """
 

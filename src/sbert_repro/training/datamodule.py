@@ -63,7 +63,9 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
     record = dataset(config.data.name)
     data = config.data
     split = _read(config, record, data.split, data.limit, data.sources)
-    columns, facts = _tokenise(config, record, split, tokenizer, max_length, positions)
+    lengths = (max_length, min(data.pair_length or positions, positions))
+    swapped = bool(data.swapped)
+    columns, facts = _tokenise(config, record, split, tokenizer, *lengths, swapped=swapped)
     target = split.target
     if target is not None and record.kind == "scored_pairs":
         target = record.scaled(target)
@@ -75,12 +77,12 @@ def load_examples(config: DictConfig, tokenizer: Any, positions: int) -> Example
         shuffle=True,
         pad_id=tokenizer.pad_token_id,
     )
-    dev, dev_facts = _load_dev(config, tokenizer, max_length, positions)
+    dev, dev_facts = _load_dev(config, tokenizer, *lengths)
     return Examples(stream, dev, [*facts, *(f for f in dev_facts if f not in facts)], max_length)
 
 
 def _load_dev(
-    config: DictConfig, tokenizer: Any, max_length: int, positions: int
+    config: DictConfig, tokenizer: Any, max_length: int, pair_length: int
 ) -> tuple[DevSet | None, list[Fact]]:
     data = config.data
     if data.dev is None:
@@ -97,7 +99,7 @@ def _load_dev(
             )
         return None, [fact("no_dev", dataset=record.name, split=data.dev_split)]
     split = _read(config, record, data.dev_split, data.dev_limit)
-    columns, facts = _tokenise(config, record, split, tokenizer, max_length, positions)
+    columns, facts = _tokenise(config, record, split, tokenizer, max_length, pair_length)
     labelled = record.kind == "labelled_pairs"
     return DevSet(columns, split.target, tokenizer.pad_token_id, labelled=labelled), facts
 
@@ -119,7 +121,9 @@ def _tokenise(
     split: Split,
     tokenizer: Any,
     max_length: int,
-    positions: int,
+    pair_length: int,
+    *,
+    swapped: bool = False,
 ) -> tuple[Sequence[Column], list[Fact]]:
     """Return the columns of a split, one of pairs for a cross-encoder, and what is true of them."""
     key = cache_key(split, None, tokenizer, max_length)
@@ -135,8 +139,10 @@ def _tokenise(
     count_cut(sum(column.truncated for column in columns), "texts", max_length)
     if get_object(config.loss["_target_"]).columns > 1:
         return columns, facts
-    pairs = PairColumn(columns[0], columns[1], PairTemplate(tokenizer), positions)
-    count_cut(pairs.cut, "pairs", positions)
+    pairs = PairColumn(columns[0], columns[1], PairTemplate(tokenizer), pair_length, swapped)
+    count_cut(pairs.cut, "pairs", pair_length)
+    if swapped:
+        facts.append(fact("swapped", title=record.title, dataset=record.name, unit=record.unit))
     return [pairs], facts
 
 

@@ -121,8 +121,10 @@ def _fit(
     )
     if _train(config, module, loader, callback, folder / "checkpoints" / LAST):
         callback.restore_best(module)
+        pair_length = config.data.pair_length
         settings = {
             "max_length": examples.max_length,
+            **({} if pair_length is None else {"pair_length": pair_length}),
             "layer": backbone.layer,
             **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
             "seed": config.seed,

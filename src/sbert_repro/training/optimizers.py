@@ -235,14 +235,16 @@ def warm_up(optimizer: Optimizer, share: float, steps: int, decay: str = "linear
     """Raise the learning rate linearly, then decay it linearly or keep it (section 3.1).
 
     # paper: "linear learning rate warm-up over 10% of the training data"; silent on what follows
-    # here: linear decay to 0, as in the authors' code; ``decay=constant`` is the other reading
+    # here: linear decay to 0, as in the authors' code; ``decay=constant`` is the other reading.
+    # Their code for BERT on AFS multiplies warm-up and decay in itself, and its optimizer does so
+    # again: ``decay=linear_twice``
     # effect: every trained row
 
     Args:
         optimizer: The optimizer to schedule.
         share: Share of all steps spent on warm-up, 0..1.
         steps: Number of steps of the run.
-        decay: ``linear`` or ``constant``.
+        decay: ``linear``, ``linear_twice`` or ``constant``.
 
     Returns:
         A schedule to be stepped after each optimizer step. With any warm-up at all, the very first
@@ -255,7 +257,8 @@ def warm_up(optimizer: Optimizer, share: float, steps: int, decay: str = "linear
             return step / rising
         return 1.0 if decay == "constant" else max(0.0, (steps - step) / max(1, steps - rising))
 
-    return LambdaLR(optimizer, factor)
+    times = 2 if decay == "linear_twice" else 1
+    return LambdaLR(optimizer, lambda step: factor(step) ** times)
 
 
 class ShrinkingRate(LRScheduler):

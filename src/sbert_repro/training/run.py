@@ -54,6 +54,8 @@ of the same run."""
 _TRAINER_WHEN_SET = {"devices": 1}
 """An option that came later is part of a key only when it is not at its default, so that earlier
 runs keep theirs. Several processes draw other dropout."""
+_DATA_WHEN_SET = {"swapped": False, "pair_length": None}
+"""The same for options of ``data``."""
 _SPLITS = (("name", "split", "limit"), ("dev", "dev_split", "dev_limit"))
 """Options of ``data`` that say which rows are trained on, and which are looked at meanwhile;
 ``data.sources`` holds for the first."""
@@ -318,6 +320,11 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "dev": dev,
         **({"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}),
         **({} if data.sources is None else {"sources": sorted(set(data.sources))}),
+        **{
+            option: data[option]
+            for option, usual in _DATA_WHEN_SET.items()
+            if data[option] != usual
+        },
     }
 
 
@@ -333,7 +340,7 @@ def _looks(config: DictConfig) -> dict[str, str]:
     path = split_path(dataset(data.name), Path(config.paths.data), data.split)
     rows = (data.name, data.split, data.limit, tuple(data.sources or ()))
     count = _count_rows(*rows, Path(config.paths.data), _content(path))
-    epoch = math.ceil(count / trainer.batch_size)
+    epoch = math.ceil(count * (1 + bool(data.swapped)) / trainer.batch_size)
     total = min(epoch * trainer.epochs, trainer.max_steps or epoch * trainer.epochs)
     before = {step for step in range(1, total) if step % every == 0 or step % epoch == 0}
     now = {step for step in range(1, total) if is_look(step, epoch, every)}
