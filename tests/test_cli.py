@@ -1,7 +1,9 @@
 """A user's mistake is one line on stderr and status 2; a bug of ours keeps its traceback."""
 
+import ast
 import errno
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sbert_repro.cli import hydra_command, one_line_errors, quoted, split_words
-from sbert_repro.compose import word_of
+from sbert_repro.compose import options_of, word_of
 from sbert_repro.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SAYS = """
 from sbert_repro.cli import hydra_command
@@ -230,3 +234,27 @@ one_line_errors(write)
         ["bash", "-c", f"exec '{sys.executable}' -c '{code}' >&-"], cwd=tmp_path, check=True
     )
     assert (tmp_path / "f").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["train", "encode", "evaluate", "search", "export"])
+def test_help_says_what_may_be_chosen_and_every_option(name, monkeypatch, capsys):
+    path = ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    runpy.run_path(str(path), run_name="__main__")
+    said = capsys.readouterr().out
+    assert said.startswith(str(ast.get_docstring(ast.parse(path.read_text()))).splitlines()[0])
+    assert "powered by Hydra" not in said and "_target_" not in said
+    known = {k for k in options_of(name) if "." in k and "_target_" not in k}
+    shown = {line.strip().partition("=")[0] for line in said.splitlines() if "=" in line}
+    left = {k for k in known - shown if not k.startswith(("profile.", "classifier."))}
+    parents = {k.rpartition(".")[0] for k in known}
+    assert left <= parents, left
+    if name == "train":
+        assert "pooling: cls max mean" in said and "last | second_to_last" in said
+
+
+def test_help_shows_what_a_word_brings(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "trainer.batch_size=32", "optimizer=adamw", "-h"])
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "trainer.batch_size=32" in said and "optimizer.correct_bias=true" in said

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 import runpy
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sbert_repro.compose import (
     check,
+    composed,
     explain,
     options_of,
     prepare,
@@ -195,7 +199,15 @@ def hydra_command(
             for word in sys.argv[1:]:
                 if word.partition("=")[0] in _ELSEWHERE:
                     raise UserError("all options are in configs/ of this program", where=word)
-            refuse_words([word for word in sys.argv[1:] if not word.startswith("-")])
+            typed_words = [word for word in sys.argv[1:] if not word.startswith("-")]
+            refuse_words(typed_words)
+            if set(HELP) & set(sys.argv[1:]):
+                try:
+                    config = composed(tuple(typed_words), config_name)
+                except (HydraException, OmegaConfBaseException) as problem:
+                    raise explain(problem, options_of(config_name)) from None
+                print(hydra_usage(str(main.__globals__["__doc__"]), config_name, config))
+                return
             problems.clear()
             logging.captureWarnings(True)
             try:
@@ -300,6 +312,81 @@ def usage(
             f"Example: {example}",
         ]
     )
+
+
+def hydra_usage(what: str, config_name: str, config: DictConfig) -> str:
+    """Lay out what a command of Hydra's prints for ``--help``, with the words typed beside it.
+
+    Args:
+        what: The docstring of its file, which begins with an example.
+        config_name: Its root in ``configs/``.
+        config: The composed options.
+
+    Returns:
+        The text: what may be chosen, and every option with its value and what ``configs/`` says
+        about it.
+    """
+    folders = {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()} - {"hydra"}
+    if config_name != "train":
+        folders.remove("experiment")
+    groups = [name for name in options_of(config_name) if name in folders]
+    comments = _comments(CONFIG_DIR / f"{config_name}.yaml")
+    choices = []
+    for group in groups:
+        files = sorted((CONFIG_DIR / group).glob("*.yaml"))
+        words = " ".join(path.stem for path in files)
+        choices.append(textwrap.fill(words, 96, initial_indent="  ", subsequent_indent="    "))
+        choices[-1] = f"  {group}: {choices[-1].strip()}"
+        for path in files:
+            if len(files) == 1 or _describes(path, config.get(group)):
+                comments |= {f"{group}.{key}": said for key, said in _comments(path).items()}
+    lines = [
+        (f"  {name}={_shown(value)}", comments.get(name, ""))
+        for name, value in _leaves(_values(config), ("prepare", "profile"))
+        if name not in groups
+    ]
+    return "\n".join(
+        [
+            what.strip(),
+            "",
+            "Choose one word of each (such as encoder=WORD; with --help it shows what it brings):",
+            *choices,
+            "",
+            "Options (name=value, shown with their present values; ??? must be given):",
+            *(f"{said:<{_TO_COMMENT}}  {comment}".rstrip() for said, comment in lines),
+            "",
+            "Hydra's own: -m tries several values (seed=1,2,3); --cfg job prints the options;",
+            "--info says where they come from; --hydra-help lists the rest.",
+        ]
+    )
+
+
+_TO_COMMENT = 40
+_COMMENTED = re.compile(r"^(\w+):[^#\n]*?[ ]#[ ]?(.*)$", re.MULTILINE)
+
+
+def _comments(path: Path) -> dict[str, str]:
+    """Return what a file of ``configs/`` says beside its options."""
+    return dict(_COMMENTED.findall(path.read_text(encoding="utf-8")))
+
+
+def _describes(path: Path, node: Any) -> bool:
+    """Tell whether a file of a group is the one that a node came from, or of the same class."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return isinstance(node, DictConfig) and any(
+        name in content and name in node and content[name] == node[name]
+        for name in ("_target_", "name")
+    )
+
+
+def _values(config: DictConfig) -> dict[Any, Any]:
+    """Return the options with the values that they have, interpolations resolved where they can."""
+    try:
+        options = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException:  # one refers to what has still to be given
+        options = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    assert isinstance(options, dict), "a command's options have names"
+    return options
 
 
 def _leaves(

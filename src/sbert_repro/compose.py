@@ -145,7 +145,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
         UserError: If an option does not exist or has the wrong type.
     """
     try:
-        config = copy.deepcopy(_composed(tuple(overrides), config_name))
+        config = copy.deepcopy(composed(tuple(overrides), config_name))
     except (HydraException, OmegaConfBaseException) as problem:
         raise explain(problem, options_of(config_name)) from None
     check(config)
@@ -153,8 +153,18 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
 
 
 @functools.lru_cache(maxsize=1024)  # the rows of tables compose the same words again and again
-def _composed(overrides: tuple[str, ...], config_name: str) -> DictConfig:
-    """Compose even while a Hydra command is running; its global state is put back afterwards."""
+def composed(overrides: tuple[str, ...], config_name: str) -> DictConfig:
+    """Compose, and check nothing.
+
+    It works while a Hydra command is running: Hydra's global state is put back afterwards.
+
+    Args:
+        overrides: Words as typed.
+        config_name: A root in ``configs/``.
+
+    Returns:
+        The options, shared by all who compose the same words: copy before changing.
+    """
     running = get_gh_backup()
     GlobalHydra.instance().clear()
     try:
@@ -174,7 +184,7 @@ def options_of(config_name: str) -> list[str]:
         list[str]: ``["encoder", "encoder.path", …, "experiment"]``.
     """
     groups = ["experiment", "recipe"] if config_name == "train" else ["experiment"]
-    return [*_keys(_composed((), config_name)), *groups]
+    return [*_keys(composed((), config_name)), *groups]
 
 
 def _keys(config: DictConfig) -> list[str]:

@@ -188,8 +188,7 @@ def grid(table: pd.DataFrame) -> pd.DataFrame:
 
     words = table.assign(shown=table.apply(shown, axis=1))
     laid_out = words.pivot(index="row", columns="column", values="shown").fillna("")
-    order = {"index": table["row"].unique(), "columns": table["column"].unique()}
-    return laid_out.reindex(**order)
+    return laid_out.reindex(index=table["row"].unique(), columns=table["column"].unique())
 
 
 def scores(frame: pd.DataFrame, table: str, column: str) -> dict[str, list[float]]:
@@ -204,7 +203,7 @@ def scores(frame: pd.DataFrame, table: str, column: str) -> dict[str, list[float
         Row → scores × 100.
     """
     mine = frame[(frame["table"] == table) & (frame["column"] == column)]
-    return {row: list(part["score"]) for row, part in mine.groupby("row", sort=False)}
+    return {str(row): list(part["score"]) for row, part in mine.groupby("row", sort=False)}
 
 
 def compared(scores: Mapping[str, Sequence[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
