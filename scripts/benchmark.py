@@ -20,7 +20,7 @@ from sbert_repro.storage import check_writable, write_file
 if TYPE_CHECKING:
     from sbert_repro.benchmarks.timing import Figures
 
-_PAGE = 160
+_PAGE = 220
 _LARGE = 1000
 _GOALS = ("goal", "goals")
 

@@ -125,6 +125,16 @@ def _weights(one: Fact) -> str:
     return f"{one['model']}: weights of a local folder, sha256 {one['sha256'][:_DIGEST]}, {hub}"
 
 
+def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
+    precision = one.get("precision", "fp32")  # records made before there was another one
+    how = f"{precision}, {quantisation}" if precision == "int8" else precision
+    return (
+        f"encode of sentence-transformers {one['library']} with its network in {runtime} "
+        f"{one['runtime']} ({how}), over a graph exported here by torch.onnx: the library's own "
+        "backend needs optimum, which has no release for transformers 5"
+    )
+
+
 SENTENCES: dict[str, Callable[[Fact], str]] = {
     "rows": _rows,
     "rows_without_label": lambda f: (
@@ -155,10 +165,12 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
         f"finds {f['percent']:.1f} % of what exact search does ({f['queries']} queries)"
     ),
     "library": lambda f: f"{f['library']} {f['version']}",
-    "onnx_runtime": lambda f: (
-        f"encode of sentence-transformers {f['library']} with its network in ONNX Runtime "
-        f"{f['runtime']}, over a graph exported here by torch.onnx: the library's own onnx backend "
-        "needs optimum, which has no release for transformers 5"
+    "onnx_runtime": lambda f: _other_network(f, "ONNX Runtime", "dynamic quantisation"),
+    "openvino": lambda f: _other_network(
+        f, "OpenVINO", "NNCF's quantisation, calibrated on 300 training sentences"
+    ),
+    "batch_size": lambda f: (
+        f"batches of {f['size']}, the fastest of {', '.join(map(str, f['of']))}"
     ),
     "sentences": lambda f: (
         f"{f['count']:,} distinct sentences of {f['title']}'s {f['split']} split"

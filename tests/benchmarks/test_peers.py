@@ -13,6 +13,7 @@ import pytest
 from sbert_repro.benchmarks import peers
 from sbert_repro.benchmarks.peers import (
     OnnxRuntimeEncoder,
+    OpenVinoEncoder,
     PaddedEncoder,
     SentenceTransformersEncoder,
 )
@@ -144,3 +145,41 @@ def test_the_peer_runs_no_code_of_a_folder(tiny_bert, tmp_path):
 def test_wrong_options_are_one_line(tiny_bert, make, says):
     with pytest.raises(UserError, match=says):
         make(str(tiny_bert))
+
+
+@needs_extra
+@pytest.mark.parametrize("model", ["tiny_bert", "tiny_roberta"])
+def test_openvino_gives_the_vectors_of_the_reference(model, request, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    folder = str(request.getfixturevalue(model))
+    encoder = OpenVinoEncoder(folder, cache=tmp_path, batch_size=2)
+    ours = TransformerEncoder(folder, engine="reference")
+    for texts in SIZES:
+        assert encoder.encode(texts) == pytest.approx(ours.encode(texts), abs=1e-4)
+    assert not list(encoder.model.parameters()) and encoder.facts[0]["code"] == "openvino"
+    with pytest.raises(UserError, match=r"data_root: int8 is calibrated on training sentences"):
+        OpenVinoEncoder(folder, cache=tmp_path, precision="int8")
+
+
+@needs_extra
+def test_8_bits_of_onnx_runtime_are_near_and_made_once(tiny_bert, tmp_path):
+    narrow = OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path, precision="int8")
+    exact = TransformerEncoder(str(tiny_bert)).encode(TEXTS)
+    found = narrow.encode(TEXTS)
+    cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosines.min() > 0.9 and not np.array_equal(found, exact)
+    assert narrow.identity != OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path).identity
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "onnx").iterdir()}
+    OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path, precision="int8").encode(["one"])
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "onnx").iterdir()} == files
+
+
+def test_a_precision_that_a_peer_has_not_is_refused(tiny_bert, tmp_path):
+    pytest.importorskip("sentence_transformers")
+    with pytest.raises(
+        UserError, match=r"precision=int8: .*transformers computes in fp32"
+    ):
+        SentenceTransformersEncoder(str(tiny_bert), precision="int8")
+    with pytest.raises(UserError, match="precision=bf16: encoder=onnx_runtime computes in fp32"):
+        OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path, precision="bf16")

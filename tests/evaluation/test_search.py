@@ -278,3 +278,11 @@ def test_mistakes_are_one_line(typed, tmp_path, capsys):
         "corpus: is not set": ("queries=queries.txt",),
     }.items():
         assert says in refused(typed, capsys, *words), says
+
+
+def test_tf32_by_the_environment_is_refused_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert search.fastest_format() == torch.float32
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    with pytest.raises(UserError, match=r"OVERRIDE=1: .*rounded to TF32.*: unset TORCH_ALLOW"):
+        search.fastest_format()

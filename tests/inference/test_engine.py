@@ -1,5 +1,6 @@
 """The packed engine gives the reference's vectors, whatever the network, the layer, the pooling."""
 
+import inspect
 import json
 import logging
 import re
@@ -326,6 +327,14 @@ def mixes_up_values(q, k, v, *others, **options):
 
 def gives_nan(q, *others, **options):
     return torch.full_like(q, float("nan"))
+
+
+def test_the_installed_kernel_takes_what_is_passed():
+    """PyTorch 2.11, the lowest that the GPU path supports, has these parameters."""
+    names = ("query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k")
+    known = inspect.signature(varlen.varlen_attn).parameters
+    assert tuple(known)[: len(names)] == names and "scale" in known
+    inspect.signature(varlen.varlen_attn).bind(*names, scale=1.0)
 
 
 @pytest.fixture

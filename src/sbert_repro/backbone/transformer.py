@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.fused import FusedNetwork, covers
-from sbert_repro.backbone.packed import ATTENTION, first_position, pack, positions, unpack
+from sbert_repro.backbone.packed import (
+    ATTENTION,
+    FAMILIES,
+    first_position,
+    pack,
+    positions,
+    unpack,
+)
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
 
@@ -132,6 +139,10 @@ class TransformerBackbone(nn.Module):
         return self._fused is not False
 
     def _padded(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        # transformers looks into a mask [N, T] to leave it out where nothing is padded, for which
+        # a GPU would have to finish all that it was given. It takes a mask [N, 1, 1, T] as it is.
+        if mask.is_cuda and self._config.model_type in FAMILIES:
+            mask = mask[:, None, None, :]
         return self._run(input_ids=ids, attention_mask=mask, token_type_ids=types)
 
     def _run(self, **inputs: Any) -> Tensor:

@@ -1,7 +1,8 @@
 """The encoders that ours are timed beside: the library, ONNX Runtime, and the paper's own way.
 
 * ``encoder=sentence_transformers``: the sentence-transformers library at its defaults;
-* ``encoder=onnx_runtime``: that library with its network in ONNX Runtime;
+* ``encoder=onnx_runtime``: that library with its network in ONNX Runtime, fp32 or int8;
+* ``encoder=openvino``: that library with its network in OpenVINO, fp32, bf16 or int8;
 * ``encoder=padded``: transformers' network on padded batches, as the paper's authors ran SBERT.
 """
 
@@ -14,11 +15,12 @@ import importlib.metadata
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -31,16 +33,20 @@ from sbert_repro.backbone.transformer import (
     load_tokenizer,
     loading,
 )
+from sbert_repro.data.read import read
+from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import Vectors, pooling_named
 from sbert_repro.encoders.transformer import describe
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.storage import write_file
+from sbert_repro.storage import make_folder, replacing, sha256_of, write_file
 
 EXTRA = "make setup EXTRAS=peers"
 ORDERS = ("given", "characters")
 _GRAPH_VERSION = 1
 """Raised when the same model would give another ONNX graph."""
+_CALIBRATION = 300
+"""Training sentences that OpenVINO's quantisation looks at: its own default."""
 _EXAMPLE = ["one two three four", "one"]
 """What the network is traced on; sizes of 1 would be taken for constants."""
 _log = logging.getLogger(__name__)
@@ -88,6 +94,7 @@ class SentenceTransformersEncoder:
 
     name: ClassVar[str] = "sentence_transformers"
     VERSION: ClassVar[int] = 1
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
 
     def __init__(
         self,
@@ -110,6 +117,11 @@ class SentenceTransformersEncoder:
         Raises:
             UserError: If the library or the model is not there, or as in `describe`.
         """
+        if precision not in self.precisions:
+            raise UserError(
+                f"encoder={self.name} computes in {' or '.join(self.precisions)}",
+                where=f"precision={precision}",
+            )
         self.library = library("sentence_transformers", ".venv/bin/pip install")
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
@@ -154,20 +166,20 @@ class SentenceTransformersEncoder:
         return np.asarray(vectors, np.float32)
 
 
-class OnnxRuntimeEncoder(SentenceTransformersEncoder):
-    """``SentenceTransformer(folder).encode`` with its network in ONNX Runtime, in fp32.
+class _OtherNetwork(SentenceTransformersEncoder):
+    """``SentenceTransformer(folder).encode`` with its network in another runtime, on a CPU.
 
     Tokenisation, order by length, batches, padding, pooling and normalisation are the library's
-    own code; only the network is replaced, as the library's onnx backend replaces it. That backend
-    itself needs optimum, which has no release for transformers 5.
+    own code; only the network is replaced, as the library's own backends replace it. Those need
+    optimum, which has no release for transformers 5.
 
     Attributes:
         label: The name that a table prints.
-        facts: The versions of both libraries.
+        facts: The versions of the libraries.
     """
 
-    name: ClassVar[str] = "onnx_runtime"
-    VERSION: ClassVar[int] = 1
+    runtimes: ClassVar[tuple[str, ...]]
+    """Modules that are needed, the runtime first."""
 
     def __init__(
         self,
@@ -175,6 +187,7 @@ class OnnxRuntimeEncoder(SentenceTransformersEncoder):
         *,
         cache: str | Path,
         batch_size: int = 32,
+        precision: str = "fp32",
         label: str | None = None,
         models_root: str | Path | None = None,
     ) -> None:
@@ -184,23 +197,33 @@ class OnnxRuntimeEncoder(SentenceTransformersEncoder):
             path: A folder or a Hub id; see `find_model`.
             cache: Where exported graphs are kept.
             batch_size: Sentences in a batch; 32 is the library's default.
+            precision: One of ``precisions``.
             label: ``None``: the last part of ``path``.
             models_root: Folder of models.
 
         Raises:
-            UserError: If the model or a library is not there, or if the other rows of a table
-                would run on a GPU.
+            UserError: If the model or a library is not there, if there is no such precision, or if
+                the other rows of a table would run on a GPU.
         """
         if torch.cuda.is_available():
-            # The extra installs the build for CPUs, whose time would stand under "GPU".
+            # The extra installs the builds for CPUs, whose time would stand under "GPU".
             raise UserError("runs on a CPU only, and this machine has a GPU", where=self._option)
-        super().__init__(path, batch_size=batch_size, label=label, models_root=models_root)
-        self.runtime = library("onnxruntime", EXTRA)
-        for needed in ("onnx", "onnxscript"):
-            library(needed, EXTRA)
+        super().__init__(
+            path, batch_size=batch_size, precision=precision, label=label, models_root=models_root
+        )
+        # Nothing is sent to anybody: NNCF reports who uses it otherwise.
+        os.environ.setdefault("NNCF_CI", "1")
+        self.runtime, *_ = (library(needed, EXTRA) for needed in self.runtimes)
         self.cache = Path(cache)
-        versions = {"library": self.library.__version__, "runtime": self.runtime.__version__}
-        self.facts = [fact("onnx_runtime", **versions)]
+        runtime = importlib.metadata.version(self.runtimes[0])
+        self.facts = [
+            fact(
+                self.name,
+                library=self.library.__version__,
+                runtime=runtime,
+                precision=precision,
+            )
+        ]
 
     @property
     def _option(self) -> str:
@@ -209,11 +232,13 @@ class OnnxRuntimeEncoder(SentenceTransformersEncoder):
     @property
     def identity(self) -> dict[str, Any]:
         """What the vectors depend on."""
-        libraries = [self.library.__version__, self.runtime.__version__]
+        libraries = [self.library.__version__, importlib.metadata.version(self.runtimes[0])]
         return {
             "encoder": self.name,
             "version": [self.VERSION, _GRAPH_VERSION, *libraries],
             "model": model_sha256(self.folder),
+            # Came later than fp32, whose records stay.
+            **({} if self.precision == "fp32" else {"precision": self.precision}),
         }
 
     @cached_property
@@ -222,22 +247,50 @@ class OnnxRuntimeEncoder(SentenceTransformersEncoder):
         model = load_library_model(
             self.library, self.folder, device="cpu", model_kwargs={"use_safetensors": True}
         )
-        # Assigned where the library does not look, the session would never run.
+        # Assigned where the library does not look, the runtime would never run.
         if not isinstance(getattr(model[0], "model", None), nn.Module):
             raise UserError(
                 f"sentence-transformers {self.library.__version__} keeps its network elsewhere",
                 where=self._option,
                 mend="install the version of requirements.lock",
             )
+        model[0].model = self._network(model[0].model.config)
+        return model
+
+    def _network(self, config: Any) -> nn.Module:
+        raise NotImplementedError
+
+
+class OnnxRuntimeEncoder(_OtherNetwork):
+    """The network in ONNX Runtime; int8 is its dynamic quantisation, a scale for each output."""
+
+    name: ClassVar[str] = "onnx_runtime"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "int8")
+    runtimes: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx", "onnxscript")
+
+    def _network(self, config: Any) -> nn.Module:
+        graph = onnx_graph(self.folder, self.cache)
+        if self.precision == "int8":
+            graph = self._quantized(graph)
         # All graph optimisations, which is ONNX Runtime's default and that of the library's
-        # backend; as many threads as PyTorch's rows have.
+        # backend; as many threads as PyTorch's rows have, whose number it does not know.
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = self.runtime.InferenceSession(
-            str(onnx_graph(self.folder, self.cache)), options, providers=["CPUExecutionProvider"]
+            str(graph), options, providers=["CPUExecutionProvider"]
         )
-        model[0].model = _OnnxNetwork(session, model[0].model.config)
-        return model
+        return _OnnxNetwork(session, config)
+
+    def _quantized(self, graph: Path) -> Path:
+        version = importlib.metadata.version("onnxruntime")
+        path = graph.with_name(f"{graph.stem}-int8-{version}.onnx")
+        if not path.is_file():
+            tools = importlib.import_module("onnxruntime.quantization")
+            with replacing(path) as temporary, _silent_exporter():
+                tools.quantize_dynamic(
+                    graph, temporary, per_channel=True, weight_type=tools.QuantType.QInt8
+                )
+        return path
 
 
 class _OnnxNetwork(nn.Module):
@@ -252,6 +305,112 @@ class _OnnxNetwork(nn.Module):
         """Return states ``[N, T, D]`` of what the tokenizer returned, each ``[N, T]``."""
         (states,) = self.session.run(None, {name: inputs[name].numpy() for name in self.names})
         return {"last_hidden_state": torch.from_numpy(states)}
+
+
+class OpenVinoEncoder(_OtherNetwork):
+    """The network in OpenVINO; int8 is NNCF's quantisation after training, for transformers.
+
+    It is calibrated on training sentences of NLI, and what is not 8 bits wide runs in bf16 where
+    the processor has it, as OpenVINO chooses by itself.
+    """
+
+    name: ClassVar[str] = "openvino"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "int8")
+    runtimes: ClassVar[tuple[str, ...]] = ("openvino", "nncf", "onnx", "onnxscript")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        cache: str | Path,
+        data_root: str | Path | None = None,
+        batch_size: int = 32,
+        precision: str = "fp32",
+        label: str | None = None,
+        models_root: str | Path | None = None,
+    ) -> None:
+        """Find the model and the libraries.
+
+        Args:
+            path: A folder or a Hub id; see `find_model`.
+            cache: Where exported graphs are kept.
+            data_root: The data root, for the sentences of int8.
+            batch_size: Sentences in a batch; 32 is the library's default.
+            precision: ``fp32``, ``bf16`` or ``int8``.
+            label: ``None``: the last part of ``path``.
+            models_root: Folder of models.
+
+        Raises:
+            UserError: As ONNX Runtime's encoder, or if int8 has no data root.
+        """
+        super().__init__(
+            path,
+            cache=cache,
+            batch_size=batch_size,
+            precision=precision,
+            label=label,
+            models_root=models_root,
+        )
+        if precision == "int8" and data_root is None:
+            raise UserError("int8 is calibrated on training sentences", where="encoder.data_root")
+        self.data_root = data_root
+
+    def _network(self, config: Any) -> nn.Module:
+        graph = onnx_graph(self.folder, self.cache)
+        if self.precision == "int8":
+            graph = self._quantized(graph)
+        # As many threads as PyTorch's rows have; one stream, since one batch is computed at a time.
+        options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
+        if self.precision != "int8":
+            options["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[self.precision]
+        core = self.runtime.Core()
+        return _OpenVinoNetwork(core.compile_model(core.read_model(graph), "CPU", options), config)
+
+    def _quantized(self, graph: Path) -> Path:
+        nncf = library("nncf", EXTRA)
+        versions = [importlib.metadata.version(name) for name in ("openvino", "nncf")]
+        folder = self.cache / "openvino" / "-".join([graph.stem, "int8", *versions])
+
+        def fill(empty: Path) -> list[dict[str, Any]]:
+            logging.getLogger("nncf").setLevel(logging.ERROR)
+            tokenizer = load_tokenizer(self.folder)
+            split = read(
+                dataset("nli"), Path(cast(str, self.data_root)), "train", limit=_CALIBRATION,
+                allow_partial=True,
+            )  # fmt: skip
+            texts = [str(text) for text in next(iter(split.texts.values()))]
+
+            def inputs(text: str) -> dict[str, Any]:
+                return dict(tokenizer([text], truncation=True, max_length=128, return_tensors="np"))
+
+            with contextlib.redirect_stdout(io.StringIO()):
+                model = nncf.quantize(
+                    self.runtime.Core().read_model(graph),
+                    nncf.Dataset(texts, inputs),
+                    model_type=nncf.ModelType.TRANSFORMER,
+                    subset_size=len(texts),
+                )
+            self.runtime.save_model(model, empty / "model.xml")
+            return [{"file": f.name, "sha256": sha256_of(f)} for f in sorted(empty.iterdir())]
+
+        _log.info("%s: quantising for OpenVINO; this may take minutes", self.folder.name)
+        make_folder(folder, {"generator": "nncf", "graph": graph.stem, "versions": versions}, fill)
+        return folder / "model.xml"
+
+
+class _OpenVinoNetwork(nn.Module):
+    """A compiled OpenVINO model that is called as a network of transformers is."""
+
+    def __init__(self, compiled: Any, config: Any) -> None:
+        super().__init__()
+        self.request, self.config = compiled.create_infer_request(), config
+        self.names = [one.get_any_name() for one in compiled.inputs]
+
+    def forward(self, **inputs: Any) -> dict[str, Tensor]:
+        """Return states ``[N, T, D]`` of what the tokenizer returned, each ``[N, T]``."""
+        found = self.request.infer({name: inputs[name].numpy() for name in self.names})
+        # A copy: the request writes its next result to the same place.
+        return {"last_hidden_state": torch.from_numpy(found[0].copy())}
 
 
 def onnx_graph(folder: Path, cache: Path) -> Path:

@@ -13,11 +13,15 @@ import torch
 from omegaconf import DictConfig
 
 from sbert_repro.benchmarks.models import BASE, SIZES, model_to_time
+from sbert_repro.benchmarks.peers import SentenceTransformersEncoder
 from sbert_repro.benchmarks.timing import (
+    PRECISIONS,
     Record,
     Shape,
     Timing,
+    choose_batch_size,
     identity_of,
+    int8_here,
     interleaved,
     kept,
     product_work,
@@ -29,7 +33,6 @@ from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.evaluation.tasks import TASKS, Pairs, load
 from sbert_repro.facts import Fact, fact
-from sbert_repro.inference.engine import DTYPES
 
 _WORDS = ("glove", "fasttext")
 """Encoders whose stand-ins in a profile are timed; networks have stand-ins of their own shape."""
@@ -43,7 +46,7 @@ class TimedEncoder:
         encoder: The encoder.
         facts: Its own, and those of what stands in for its model.
         flops: Useful arithmetic of all sentences; 0 where it is not counted.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``fp32``, ``bf16`` or ``int8``.
     """
 
     encoder: SentenceEncoder
@@ -201,7 +204,10 @@ def measure(line: Lineup, repeats: int) -> dict[str, Any]:
         ``share`` of the ceiling, ``label``, ``facts``, or ``reason`` and its ``code``;
         ``ceiling_gflops`` by precision; and how it was measured.
     """
-    products = {p: product_work(_shape(line), p) for p in DTYPES}
+    for one in line.encoders.values():
+        if isinstance(one.encoder, SentenceTransformersEncoder):
+            one.facts.append(choose_batch_size(one.encoder, line.texts))
+    products = {p: product_work(_shape(line), p) for p in PRECISIONS if p != "int8" or int8_here()}
     encoders = {
         name: partial(one.encoder.encode, line.texts) for name, one in line.encoders.items()
     }
@@ -243,7 +249,7 @@ def _figures(
         "lowest": count / max(timing.seconds),
         "highest": count / min(timing.seconds),
         "gflops": gflops,
-        "share": None if gflops is None else gflops / ceiling[one.precision],
+        "share": gflops / ceiling[one.precision] if gflops and one.precision in ceiling else None,
         "precision": one.precision,
         "facts": one.facts,
         "label": one.encoder.label,

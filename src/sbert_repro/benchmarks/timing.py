@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,22 +23,29 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.nn import functional
 
-from sbert_repro.backbone.packed import why_not_prepacked
+from sbert_repro.backbone.packed import QuantizedProduct, why_not_prepacked, why_not_quantized
 from sbert_repro.backbone.transformer import load_config, load_tokenizer
 from sbert_repro.config import run_key
+from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.engine import DTYPES, Engine
 from sbert_repro.ledger import Ledger, hardware, versions
 
 VERSION = 2
 """Raised when the same settings would be timed in another way."""
 KIND = "speed"
-_ROWS = 1024
-"""Word pieces that are multiplied at once, as in the packed engine."""
-_PASSES = 4
+PRECISIONS = ("fp32", "bf16", "int8")
+"""Number formats of which there is a ceiling."""
+_ROWS = {"cpu": 1024, "cuda": 32768}
+"""Word pieces that are multiplied at once, as in the packed engine; with fewer a GPU would spend
+its time on launches."""
+_PASSES = {"cpu": 4, "cuda": 50}
 """Passes through the four products of a layer in one timing of the ceiling."""
+BATCH_SIZES = {"cpu": (16, 32, 64, 128), "cuda": (32, 128, 512, 1024, 4096)}
+"""Sentences in a batch that a peer is tried with; its own default is 32."""
+_TRIED_ON = {"cpu": 256, "cuda": 16384}
+"""Sentences that batch sizes are tried on."""
 _log = logging.getLogger(__name__)
 Record = dict[str, Any]
 Work = Callable[[], object]
@@ -172,42 +180,75 @@ def shape_and_lengths(
     return Shape.of(config), np.array([len(one) for one in ids])
 
 
+def int8_here() -> bool:
+    """Tell whether there are 8-bit products to measure a ceiling of."""
+    return not torch.cuda.is_available() and why_not_quantized() is None
+
+
 def product_work(shape: Shape, precision: str) -> tuple[Work, float]:
     """Return the four products of a layer as work to time: the ceiling of any network.
 
     The weights are in oneDNN's order where the packed CPU engine has them so, and plain on a GPU or
-    on a machine without such products.
+    on a machine without such products. In int8 the states are 8 bits wide already.
 
     Args:
         shape: Of the network.
-        precision: ``fp32`` or ``bf16``.
+        precision: One of `PRECISIONS`; int8 only where `int8_here`.
 
     Returns:
-        The work, and its floating-point operations.
+        The work, and its operations.
     """
-    dtype, cuda = DTYPES[precision], torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
-    prepacked = not cuda and why_not_prepacked(dtype) is None
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for inputs, outputs in shape.products:
-        states = torch.randn(_ROWS, inputs, device=device).to(dtype)
-        weight = torch.randn(outputs, inputs, device=device).to(dtype)
-        if prepacked:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
-        pairs.append((states, weight))
+    cuda = torch.cuda.is_available()
+    kind = "cuda" if cuda else "cpu"
+    rows, passes = _ROWS[kind], _PASSES[kind]
+    products = [_product(a, b, precision, torch.device(kind), rows) for a, b in shape.products]
 
     def work() -> None:
         with torch.inference_mode():
-            for _ in range(_PASSES):
-                for states, weight in pairs:
-                    if prepacked:
-                        torch.ops.mkldnn._linear_pointwise(states, weight, None, "none", [], "")
-                    else:
-                        functional.linear(states, weight)
+            for _ in range(passes):
+                for product in products:
+                    product()
             if cuda:
                 torch.cuda.synchronize()
 
-    return work, 2.0 * _PASSES * _ROWS * sum(a * b for a, b in shape.products)
+    return work, 2.0 * passes * rows * sum(a * b for a, b in shape.products)
+
+
+def _product(inputs: int, outputs: int, precision: str, device: torch.device, rows: int) -> Work:
+    states = torch.randn(rows, inputs, device=device)
+    weight = torch.randn(outputs, inputs, device=device)
+    if precision == "int8":
+        multiply = QuantizedProduct(weight, torch.zeros(outputs)).multiply
+        return partial(multiply, torch.randint(0, 256, (rows, inputs + 8), dtype=torch.uint8))
+    dtype = DTYPES[precision]
+    states, weight = states.to(dtype), weight.to(dtype)
+    if device.type == "cuda" or why_not_prepacked(dtype) is not None:
+        return partial(functional.linear, states, weight)
+    weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    pointwise = torch.ops.mkldnn._linear_pointwise
+    return partial(pointwise, states, weight, None, "none", [], "")
+
+
+def choose_batch_size(encoder: Any, texts: Sequence[str]) -> Fact:
+    """Give an encoder the batch size that it is fastest with, so that no peer is held back.
+
+    Args:
+        encoder: With a ``batch_size``.
+        texts: What will be timed; part of it is tried, each size once after a warm-up.
+
+    Returns:
+        The fact about the choice.
+    """
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    some, sizes, seconds = list(texts[: _TRIED_ON[kind]]), BATCH_SIZES[kind], {}
+    encoder.encode(some[: max(sizes)])
+    for size in sizes:
+        encoder.batch_size = size
+        start = time.perf_counter()
+        encoder.encode(some)
+        seconds[size] = time.perf_counter() - start
+    encoder.batch_size = min(sizes, key=seconds.__getitem__)
+    return fact("batch_size", size=encoder.batch_size, of=list(sizes))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ answer is that of a plain loop. The end of the file is what ``scripts/search.py`
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,8 @@ _ROUNDING = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
 """Largest relative error of one rounding to the format of a product."""
 _ADDITION = 2.0**-23
 """Largest relative error of one addition in fp32, even where a unit truncates."""
+_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+"""With it PyTorch rounds the factors of fp32 products on a GPU, whatever its own switch says."""
 _TINY = 1e-12
 """What float64, and fp32 numbers too small to be stored, may lose."""
 _FAR = 2.0**100
@@ -107,8 +110,19 @@ def fastest_format() -> torch.dtype:
     Returns:
         torch.dtype: bf16 on a CPU with instructions for it; fp32 elsewhere. On a GPU, moving the
         vectors there takes longer than their product.
+
+    Raises:
+        UserError: If this machine's fp32 products are not fp32.
     """
-    if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
+    if torch.cuda.is_available():
+        if os.environ.get(_TF32, "0") != "0":
+            raise UserError(
+                "fp32 products would be rounded to TF32, and their error would have no bound",
+                where=f"{_TF32}={os.environ[_TF32]}",
+                mend=f"unset {_TF32}",
+            )
+        return torch.float32
+    if not torch.backends.mkldnn.is_available():
         return torch.float32
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -197,7 +197,8 @@ class Engine:
     def _network(self) -> packed.Network:
         if self._precision == "int8":
             model = load(self._folder, self._layer).model
-            return packed.prepack(model, product=packed.narrow_product)
+            mix = partial(packed.attend, packed.mix_long_apart)
+            return packed.prepack(model, product=packed.narrow_product, attend_with=mix)
         dtype = DTYPES[self._precision]
         if not self._on_gpu:
             # The one that transformers has is not kept.

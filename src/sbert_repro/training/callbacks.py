@@ -25,7 +25,7 @@ from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
 
-_BATCH = 64
+_BATCH = {"cpu": 64, "cuda": 1024}
 """Dev sentences in one pass of the network."""
 _FETCH_EVERY = 50
 """Steps between two looks at the losses, at most."""
@@ -78,8 +78,9 @@ class DevSet:
             × 100; NaN where a correlation is undefined (all vectors alike).
         """
         vectors: np.ndarray | None = None
-        for start in range(0, len(self._rows), _BATCH):
-            chosen = self._order[start : start + _BATCH]
+        size = _BATCH.get(device.type, _BATCH["cpu"])
+        for start in range(0, len(self._rows), size):
+            chosen = self._order[start : start + size]
             tokens = pad([self._rows[i] for i in chosen], self._pad_id)
             found = embed(tokens.to(device)).float().cpu().numpy()
             if vectors is None:
@@ -107,10 +108,11 @@ class DevSet:
     ) -> float:
         assert self._gold is not None
         correct = 0
-        for start in range(0, len(u), _BATCH):
-            pair = (torch.from_numpy(x[start : start + _BATCH]).to(device) for x in (u, v))
+        size = _BATCH.get(device.type, _BATCH["cpu"])
+        for start in range(0, len(u), size):
+            pair = (torch.from_numpy(x[start : start + size]).to(device) for x in (u, v))
             found = logits(*pair).argmax(1).cpu().numpy()
-            correct += int((found == self._gold[start : start + _BATCH]).sum())
+            correct += int((found == self._gold[start : start + size]).sum())
         return correct / len(u)
 
 
