@@ -177,9 +177,7 @@ def test_8_bits_of_onnx_runtime_are_near_and_made_once(tiny_bert, tmp_path):
 
 def test_a_precision_that_a_peer_has_not_is_refused(tiny_bert, tmp_path):
     pytest.importorskip("sentence_transformers")
-    with pytest.raises(
-        UserError, match=r"precision=int8: .*transformers computes in fp32"
-    ):
+    with pytest.raises(UserError, match=r"precision=int8: .*transformers computes in fp32"):
         SentenceTransformersEncoder(str(tiny_bert), precision="int8")
     with pytest.raises(UserError, match="precision=bf16: encoder=onnx_runtime computes in fp32"):
         OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path, precision="bf16")
