@@ -196,3 +196,15 @@ def test_table_7_from_end_to_end(typed, capsys):
     first = Path("results/demo/table_7.csv").read_bytes()
     typed("table", *words)
     assert Path("results/demo/table_7.csv").read_bytes() == first
+
+    # As if a machine of the other kind had measured before, of which only the files are here.
+    other = copy.deepcopy(stored) | {"key": "fedcba9876543210"}
+    other["hardware"] |= {"cpu": "Some CPU"}
+    other["scores"]["device"] = "CPU" if torch.cuda.is_available() else "GPU"
+    planted = json.dumps({"records": {other["key"]: other}})
+    Path("results/demo/records/table_7.json").write_text(planted, encoding="utf-8")
+    typed("table", *words)
+    lines = list(csv.DictReader(Path("results/demo/table_7.csv").open(encoding="utf-8")))
+    keys = {line["run_keys"] for line in lines if line["ours"]}
+    assert keys == {other["key"], stored["key"]}
+    assert len({line["column"] for line in lines if line["ours"]}) == 2

@@ -1,10 +1,11 @@
 """The paper profile from an empty machine to the last cell: python tests/hub/paper.py [folder=F].
 
 Starts the miniature Hub, fills an empty data root and the Hub's cache with the commands of
-``make data``, shuts the Hub down, and makes Tables 1 to 7 and the headline with the commands of
-``make reproduce-all PROFILE=paper``. Nothing is changed but sizes: a few steps, one seed, two folds
-and topics of AFS, few sentences timed. Then every cell must have a number, but for rows that quote
-other papers, which have no model, and what this machine has no hardware or extra for.
+``make data``, shuts the Hub down, and makes Tables 1 to 7, the recipes and the headline with the
+commands of ``make reproduce-all PROFILE=paper``. Nothing is changed but sizes: a few steps, one
+seed, two folds and topics of AFS, few sentences timed. Then every cell must have a number, but for
+rows that quote other papers, which have no model, and what this machine has no hardware or extra
+for.
 
 Exit status 1 when a command fails, a cell has no number and no such excuse, or Table 3 was not made
 by the paper's protocol and recipe.
@@ -34,8 +35,8 @@ CAPS = ["data.allow_partial=true", "profile.max_seeds=1", "profile.max_parts=2"]
 OF_TRAINING = ["trainer.max_steps=4", "trainer.progress=false"]
 OF_TIMES = ["repeats=2", "sentences=128", "pairs=32", "largest=1000"]
 """All of them may stand in ``ARGS`` of ``make reproduce-all``, which deals them out like this."""
-TABLES = range(1, 8)
-SPEEDS = 7
+TABLES = (*map(str, range(1, 8)), "recipes")
+SPEEDS = "7"
 EXTRAS = {"Universal Sentence Encoder": "tensorflow", "ONNX Runtime": "onnxruntime"}
 """What a row's name begins with → the library that it needs, which is an extra."""
 NOBODY = "http://127.0.0.1:9"
@@ -106,24 +107,24 @@ def serve_and_download(machine: Machine, hub: Path) -> None:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the paper's tables that has no number here.
+    """A cell of a table that has no number here.
 
     Attributes:
-        table: The table's number.
+        table: The table's name.
         row: Its row.
         column: Its column.
         reason: What the table says.
         excused: Why that is all right; "" if it is not.
     """
 
-    table: int
+    table: str
     row: str
     column: str
     reason: str
     excused: str
 
 
-def excuse(table: int, row: str, column: str, quoted: set[str]) -> str:
+def excuse(table: str, row: str, column: str, quoted: set[str]) -> str:
     """Say why a cell need not have a number on this machine; "" if it must."""
     if row in quoted:
         return "the paper quotes it"
@@ -139,28 +140,29 @@ def excuse(table: int, row: str, column: str, quoted: set[str]) -> str:
 
 
 def cells(results: Path) -> Iterator[tuple[str, Cell | None]]:
-    """Yield every cell of the seven tables and the headline; None for one with a number."""
+    """Yield every cell of all tables and the headline; None for one with a number."""
     from sbert_repro.tables import spec
 
-    for number in TABLES:
-        quoted = {row.name for row in spec.load(str(number)).rows if row.quoted}
-        path = results / f"table_{number}.csv"
+    for name in TABLES:
+        table = spec.load(name)
+        quoted = {row.name for row in table.rows if row.quoted}
+        path = results / f"{table.file}.csv"
         if not path.is_file():
-            yield f"table {number}", Cell(number, "all", "all", "the table is missing", "")
+            yield table.file, Cell(name, "all", "all", "the table is missing", "")
             continue
         with path.open(encoding="utf-8", newline="") as stream:
             for one in csv.DictReader(stream):
                 missing = None
                 if not one["ours"]:
-                    why = excuse(number, one["row"], one["column"], quoted)
-                    missing = Cell(number, one["row"], one["column"], one["note"], why)
-                yield f"table {number}", missing
+                    why = excuse(name, one["row"], one["column"], quoted)
+                    missing = Cell(name, one["row"], one["column"], one["note"], why)
+                yield table.file, missing
     path = results / "headline.csv"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     rows = list(csv.DictReader(text.splitlines()))
     for what in ("encode", "search", "cross-encoder"):
         found = any(row["what"] == what and float(row["seconds"] or 0) > 0 for row in rows)
-        yield "headline", None if found else Cell(0, "headline", what, "no seconds", "")
+        yield "headline", None if found else Cell("headline", "all", what, "no seconds", "")
 
 
 def check(results: Path) -> int:
@@ -210,9 +212,9 @@ def paper(home: Path) -> int:
     machine = Machine(home, NOBODY, [])
     serve_and_download(machine, home / "hub")
     machine.run("scripts/verify_data.py")
-    for number in TABLES:
-        own = OF_TIMES if number == SPEEDS else OF_TRAINING
-        machine.run("scripts/table.py", f"table={number}", "profile=paper", *CAPS, *own)
+    for name in TABLES:
+        own = OF_TIMES if name == SPEEDS else OF_TRAINING
+        machine.run("scripts/table.py", f"table={name}", "profile=paper", *CAPS, *own)
     machine.run("scripts/headline.py", "profile=paper", *CAPS, *OF_TIMES)
     wrong = check(home / "results" / "paper") + check_afs(home / "results" / "paper")
     print(f"{time.monotonic() - started:.0f} s")
