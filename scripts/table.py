@@ -19,6 +19,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.redaction import log_masked
 
 if TYPE_CHECKING:
+    from sbert_repro.tables.render import Sheet
     from sbert_repro.tables.spec import Table
 
 FAILED = 1
@@ -98,16 +99,18 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
     sheet = render.timed_sheet(table, profile, config.profile.timed_banner, records)
     console().print(render.on_screen(sheet))
     if not again and (lost := render.numbers_lost(sheet, folder)):
-        raise _not_written(table, folder, lost)
+        raise _not_written(sheet, folder, lost)
     render.write(sheet, folder)
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
 
 
-def _not_written(table: Table, folder: Path, lost: str) -> UserError:
+def _not_written(sheet: Sheet, folder: Path, lost: str) -> UserError:
+    from sbert_repro.tables.render import mends
+
     return UserError(
         f"not written: this table has {lost}",
-        where=folder / f"{table.file}.csv",
-        mend="add again=true to replace it",
+        where=folder / f"{sheet.table.file}.csv",
+        mend="; or ".join([*mends(sheet), "add again=true to replace it"]),
     )
 
 
@@ -226,7 +229,9 @@ def reproduce(
     finished = render.sheet(made, results)
     console().print(render.on_screen(finished))
     if not again and (lost := render.numbers_lost(finished, folder)):
-        raise _not_written(table, folder, lost)
+        raise _not_written(finished, folder, lost)
+    for mend in render.mends(finished):
+        sys.stdout.write(f"to fill cells: {mend}\n")
     if used := len(work.published.used):
         sys.stdout.write(
             f"{used} records behind it are the committed ones of {folder / 'records'}: nothing of "

@@ -25,6 +25,7 @@ def rows(
     used: int,
     expected: int,
     own: int | None = None,
+    shares: dict[str, int] | None = None,
 ) -> Fact:
     """State how many rows of a split a number rests on.
 
@@ -36,6 +37,7 @@ def rows(
         used: Rows that were read and used.
         expected: Rows of the complete split.
         own: Of ``used``, the rows that belong to the paper's corpora; ``None``: all of them.
+        shares: Of ``own``, the rows of each corpus; ``None``: not known.
 
     Returns:
         The fact.
@@ -49,6 +51,7 @@ def rows(
         "used": used,
         "expected": expected,
         "own": used if own is None else own,
+        **({} if shares is None else {"shares": shares}),
     }
 
 
@@ -106,6 +109,28 @@ def sentences(facts: Iterable[Fact]) -> list[str]:
         Sentences in the order of the facts.
     """
     return [said for said in dict.fromkeys(map(sentence, facts)) if said]
+
+
+def origin(one: Fact) -> str:
+    """Say which share of a training set comes from which corpus.
+
+    Args:
+        one: A fact.
+
+    Returns:
+        "NLI, 4,000 pairs: 34 % mnli, 16 % snli, 50 % not in the paper"; "" for any other fact,
+        where all rows of the complete set are used, and where none of it is.
+    """
+    if one["code"] != "rows" or not one["split"].startswith("train") or not one["own"]:
+        return ""
+    count, own, shares = one["used"], one["own"], one.get("shares")
+    if own == count and (shares is None or count == one["expected"]):
+        return ""
+    # A record of before does not say which of the paper's corpora its rows are from.
+    known = sorted((shares or {"in the paper": own}).items(), key=lambda share: -share[1])
+    parts = [*known, *([("not in the paper", count - own)] if own < count else [])]
+    said = ", ".join(f"{100 * rows / count:.0f} % {corpus}" for corpus, rows in parts)
+    return f"{one['title']}, {count:,} {one['unit']}: {said}"
 
 
 def _rows(one: Fact) -> str:

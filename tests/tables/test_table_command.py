@@ -169,6 +169,32 @@ def test_a_good_table_is_kept_when_every_job_failed_or_diverged(
     assert not any(line["ours"] for line in csv.DictReader(path.open(encoding="utf-8")))
 
 
+def test_a_table_says_what_would_fill_it_before_it_offers_to_replace_a_good_one(
+    table, good_table, monkeypatch
+):
+    path, words = good_table
+    missing = Reason("missing", "no data", advice="no data: get it", mend="get it with `make data`")
+    other = Reason("missing", "no model", mend="make setup EXTRAS=lite")
+
+    def carry_out(plan, _launcher, show):
+        reasons = dict.fromkeys(range(len(plan.jobs)), Result(reason=missing))
+        return reasons | {0: Result(reason=other)}
+
+    monkeypatch.setattr("sbert_repro.tables.launch.carry_out", carry_out)
+    status, _, err = table(*words)
+    assert status == 2 and path.read_text() == GOOD and len(err.splitlines()) == 1
+    assert err.endswith(
+        "make setup EXTRAS=lite; or get it with `make data`; or add again=true to replace it\n"
+    )
+    path.unlink()
+    status, out, _ = table(*words)
+    assert status == 0
+    assert out.splitlines()[-3:-1] == [
+        "to fill cells: make setup EXTRAS=lite",
+        "to fill cells: get it with `make data`",
+    ]
+
+
 @pytest.mark.timeout(900)
 def test_two_at_a_time_make_the_table_that_one_makes(tmp_path):
     found = {}
@@ -186,7 +212,7 @@ def test_two_at_a_time_make_the_table_that_one_makes(tmp_path):
         )
         # A line as each model begins, and one as it ends.
         lines = [line for line in said.splitlines() if line.startswith("table 4 [")]
-        assert len([line for line in lines if ": done; " in line]) == len(lines) // 2 == 4
+        assert len([line for line in lines if ": done; " in line]) == len(lines) // 2 == 5
     assert found["1"][2] and found["1"] == found["2"]
 
 

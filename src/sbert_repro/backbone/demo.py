@@ -19,8 +19,9 @@ MODELS = {
     "demo-bert": Size(),
     "demo-bert-deep": Size(layers=3, heads=8),
     "demo-roberta": Size(),
+    "demo-roberta-deep": Size(layers=3, heads=8),
 }
-"""Folder in the models root → size. A name in ``roberta`` makes a RoBERTa, any other a BERT."""
+"""Folder in the models root → size. A name with ``roberta`` makes a RoBERTa, any other a BERT."""
 
 
 def prepare_demo(data_root: str, models_root: str) -> None:

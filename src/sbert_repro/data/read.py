@@ -221,7 +221,13 @@ def _count(record: DataSet, split: str, used: Rows, expected: int) -> Fact:
         used=len(used),
         expected=expected,
         own=used.count_own(),
+        shares=None if used.corpus is None else _shares(used.corpus),
     )
+
+
+def _shares(corpus: np.ndarray) -> dict[str, int]:
+    names, counts = np.unique(corpus[corpus != ""].astype(str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def _of_corpora(record: DataSet, whole: Rows, sources: Sequence[str], path: Path) -> Rows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,7 +95,7 @@ class UseEncoder:
     @cached_property
     def model(self) -> Callable[[list[bytes]], Vectors]:
         """The function from ``n`` texts in UTF-8 to their vectors ``[n, D]``."""
-        tensorflow = _tensorflow()
+        tensorflow = tensorflow_module()
         function = _function(_load(tensorflow, self.folder), self.folder)
 
         def run(texts: list[bytes]) -> Vectors:
@@ -153,16 +154,31 @@ def _download(address: str) -> Path:
         raise UserError(found, where=where, mend="use a folder", code="missing") from problem
 
 
-def _tensorflow() -> Any:
-    # Read when TensorFlow is imported; its greetings would stand between our lines.
+def tensorflow_module() -> Any:
+    """Import TensorFlow without its greetings, which would stand between our lines."""
+    # Read when TensorFlow is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    module = importlib.import_module("tensorflow")
+    with _without_stderr():
+        module = importlib.import_module("tensorflow")
     # Its handler would close the stream that was stderr at import, once logging is set up anew.
     handler = importlib.import_module("absl.logging").get_absl_handler()
     handler.python_handler.stream = sys.__stderr__
     return module
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Silence what C++ prints before its log can be told to; an exception still comes through."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _load(tensorflow: Any, folder: Path) -> Any:

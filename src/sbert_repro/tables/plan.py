@@ -128,12 +128,14 @@ class Reason:
         found: What is wrong; without folders of this machine, since tables are committed.
         failed: Whether it should have worked, so that the command ends with status 1.
         advice: The whole message, which is shown but never written to a table.
+        mend: Of the message, what to do about it.
     """
 
     code: str
     found: str
     failed: bool = False
     advice: str = field(default="", compare=False)
+    mend: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, error: Exception, *, at_work: bool = False) -> Reason:
@@ -148,7 +150,8 @@ class Reason:
         """
         if isinstance(error, UserError):
             failed = at_work and not isinstance(error, Diverged)
-            return cls(error.code, _without_folders(error.found), failed, str(error))
+            found = _without_folders(error.found)
+            return cls(error.code, found, failed, str(error), error.mend)
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         text = " ".join(f"{type(error).__name__}: {said}".split())
         return cls("failed", _without_folders(text), True, text)

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from sbert_repro.facts import fact, sentence, sentences
+from sbert_repro.facts import fact, origin, sentence, sentences
 from sbert_repro.ledger import machine, records_in
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
@@ -112,7 +112,7 @@ def sheet(plan: Plan, results: Results) -> Sheet:
     return Sheet(
         table=plan.table,
         profile=plan.request.profile,
-        banner=str(plan.base.profile.banner),
+        banner=_banner(plan, cells),
         cells=cells,
         records={record["key"]: record for record in records},
         seeds=len(plan.seeds),
@@ -126,6 +126,13 @@ def sheet(plan: Plan, results: Results) -> Sheet:
             for column in (plan.table.shown if plan.table.compared else ())
         },
     )
+
+
+def _banner(plan: Plan, cells: Sequence[Cell]) -> str:
+    """Return the profile's banner, and where training rows come from that are not the paper's."""
+    facts = (one for cell in cells for one in cell.facts)
+    origins = [f"{said}." for said in dict.fromkeys(map(origin, facts)) if said]
+    return " ".join([str(plan.base.profile.banner).strip(), *origins]).strip()
 
 
 def _difference(found: Difference) -> str:
@@ -276,6 +283,12 @@ def numbers_lost(sheet: Sheet, folder: Path) -> str:
         return ""
     now = sum(cell.ours is not None for cell in sheet.cells)
     return f"{now} numbers, and the file has {there}" if now < there else ""
+
+
+def mends(sheet: Sheet) -> list[str]:
+    """List, each once, what would fill the cells whose models, data or libraries are not here."""
+    reasons = [reason for cell in sheet.cells for reason in cell.reasons]
+    return list(dict.fromkeys(one.mend for one in reasons if one.code == "missing" and one.mend))
 
 
 def as_csv(sheet: Sheet) -> str:
