@@ -62,9 +62,12 @@ def test_pieces_give_what_the_whole_gives(rows):
     before = triplet_accuracy._BLOCK
     try:
         triplet_accuracy._BLOCK = 2
-        assert score(Points(), triplets(*rows), None) == whole
+        pieces = score(Points(), triplets(*rows), None)
     finally:
         triplet_accuracy._BLOCK = before
+    right, all_right = (found.pop("predictions")["correct"] for found in (pieces, whole))
+    assert right.tolist() == all_right.tolist() and pieces == whole
+    assert 100 * right.mean() == pytest.approx(whole["accuracy"])
 
 
 def test_a_sentence_is_embedded_once_in_a_piece():

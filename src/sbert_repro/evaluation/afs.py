@@ -126,22 +126,31 @@ def score(
 
     Returns:
         dict[str, Any]: ``pearson`` and ``spearman`` × 100, means over the folds; ``n``; and
-        ``folds`` and ``topics``, each with its means and its ``parts``. ``None`` where a part's
-        similarities are all equal.
+        ``folds`` and ``topics``, each with its means and its ``parts``; and ``predictions``, those
+        of the folds. ``None`` where a part's similarities are all equal.
     """
     scores: dict[str, Any] = {}
     everywhere = None if isinstance(encoder, FittedEncoder) else _similarities(encoder, data, cache)
+    predictions: dict[str, dict[str, NDArray[Any]]] = {}
     for protocol, parts in data.parts().items():
-        found = {}
-        for name, (tested, others) in parts.items():
+        found, said = {}, []
+        for number, (name, (tested, others)) in enumerate(parts.items()):
             if everywhere is None:
                 assert isinstance(encoder, FittedEncoder)
                 predicted = _fitted(encoder, data, tested, others)
             else:
                 predicted = everywhere[tested]
             found[name] = _correlations(predicted, data.gold[tested])
+            said.append((predicted, data.gold[tested], np.full(len(tested), number)))
+        columns = (np.concatenate(column) for column in zip(*said, strict=True))
+        predictions[protocol] = dict(zip(("predicted", "gold", "part"), columns, strict=True))
         scores[protocol] = {**_means(found), "parts": found}
-    return {**_means(scores["folds"]["parts"]), "n": len(data.gold), **scores}
+    return {
+        **_means(scores["folds"]["parts"]),
+        "n": len(data.gold),
+        **scores,
+        "predictions": predictions["folds"],
+    }
 
 
 def _similarities(

@@ -58,7 +58,10 @@ def evaluate(
         "encoder": dict(encoder.identity),
         "facts": list(encoder.facts),
     }
-    return {**score_tasks(encoder, data, cache), "_meta": meta}
+    scores = score_tasks(encoder, data, cache)
+    for found in scores.values():
+        del found["predictions"]
+    return {**scores, "_meta": meta}
 
 
 def score_tasks(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> dict[str, Any]:
@@ -70,8 +73,9 @@ def score_tasks(encoder: Model, data: Sequence[TaskData], cache: Path | None) ->
         cache: Where sentence vectors are kept, or ``None``.
 
     Returns:
-        dict[str, Any]: Task → scores × 100 (`sts.score`, or those of the task's measure) and
-        ``facts``, what a reader of them must know.
+        dict[str, Any]: Task → scores × 100 (`sts.score`, or those of the task's measure),
+        ``facts``, what a reader of them must know, and ``predictions``, what was said of each test
+        item (`bootstrap.Predictions`).
 
     Raises:
         UserError: If a task cannot be scored with this kind of model.
@@ -81,7 +85,12 @@ def score_tasks(encoder: Model, data: Sequence[TaskData], cache: Path | None) ->
     for one in data:
         facts = list(one.facts)
         if isinstance(one, Pairs):
-            found = sts.score(predicted[one.task.name], one.gold, one.subset)
+            similarities = predicted[one.task.name]
+            found = sts.score(similarities, one.gold, one.subset)
+            found["predictions"] = {
+                "predicted": next(iter(similarities.values())),
+                "gold": one.gold,
+            }
             if found["pearson"] is None:
                 # A collapsed model is a result to be shown, not an error.
                 facts.append(fact("no_correlation", task=one.task.name))

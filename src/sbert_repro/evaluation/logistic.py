@@ -60,8 +60,8 @@ class Models(Protocol):
     def dev_accuracy(self) -> Doubles:
         """Accuracy on the dev rows ``[F, S]``, 0..1."""
 
-    def accuracy(self, rows: Sequence[Ints]) -> Doubles:
-        """Return the accuracy ``[F, S]``, 0..1, on other rows of each fold."""
+    def correct(self, rows: Sequence[Ints]) -> list[NDArray[np.bool_]]:
+        """Tell for each fold which of other rows ``[m]`` are right: ``[S, m]``."""
 
 
 class Trainer(Protocol):
@@ -120,14 +120,19 @@ class Tested:
     """What a protocol finds.
 
     Attributes:
-        accuracies: On the test rows of each test fold, 0..1; one where the test set is fixed.
+        correct: Which test rows are right, for each test fold; one where the test set is fixed.
         dev: Accuracy with which the strengths were chosen, 0..1.
         strengths: The strength chosen for each test fold.
     """
 
-    accuracies: list[float]
+    correct: list[list[bool]]
     dev: float
     strengths: list[float]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """On the test rows of each test fold, 0..1."""
+        return [float(np.mean(right)) for right in self.correct]
 
     @property
     def accuracy(self) -> float:
@@ -167,7 +172,8 @@ def train_and_test(
         models = trainer.fit([Fold(train, dev)], grid[None])
         best, accuracy = _choose(models, 1)
         # SentEval trains the chosen one again, on the same rows from the same seed: the same model.
-        return Tested(models.accuracy([test])[:, best[0]].tolist(), accuracy, grid[best].tolist())
+        right = models.correct([test])[0][best[0]].tolist()
+        return Tested([right], accuracy, grid[best].tolist())
     trains, tests = list(parts[:1]), list(parts[1:])
     if protocol == "nested":
         outer = _stratified(parts[0], labels, classifier)[:first]
@@ -176,7 +182,8 @@ def train_and_test(
     models = trainer.fit(inner, np.tile(grid, (len(inner), 1)))
     best, accuracy = _choose(models, len(trains))
     final = trainer.fit([trainer.whole(rows) for rows in trains], grid[best][:, None])
-    return Tested(final.accuracy(tests)[:, 0].tolist(), accuracy, grid[best].tolist())
+    of_folds = [of_strengths[0].tolist() for of_strengths in final.correct(tests)]
+    return Tested(of_folds, accuracy, grid[best].tolist())
 
 
 def _choose(models: Models, tests: int) -> tuple[Ints, float]:
@@ -524,20 +531,26 @@ class BatchedModels:
     features: Tensor
     labels: Tensor
 
-    def accuracy(self, rows: Sequence[Ints]) -> Doubles:
-        """Return the accuracy ``[F, S]``, 0..1, on other rows of each fold."""
-        correct = _count_correct(self.features, self.labels, self.weights, rows)
-        return correct / np.array([[len(chosen)] for chosen in rows])
+    def correct(self, rows: Sequence[Ints]) -> list[NDArray[np.bool_]]:
+        """Tell for each fold which of other rows ``[m]`` are right: ``[S, m]``."""
+        return [
+            _correct(self.features, self.labels, weights, chosen).cpu().numpy()
+            for weights, chosen in zip(self.weights, rows, strict=True)
+        ]
+
+
+def _correct(features: Tensor, labels: Tensor, weights: Tensor, rows: Ints) -> Tensor:
+    """Tell which rows ``[m]`` the classifiers ``[S, C, D]`` of a fold get right: ``[S, m]``."""
+    chosen = torch.from_numpy(rows).to(features.device)
+    # [S, C, D] x [D, m] -> [S, C, m]
+    return (weights @ features[chosen].T).argmax(1) == labels[chosen]
 
 
 def _count_correct(features: Tensor, labels: Tensor, weights: Tensor, rows: Sequence[Ints]) -> Ints:
     """Count the rows of each fold that the classifiers ``[F, S, C, D]`` get right: ``[F, S]``."""
     counts = torch.empty(weights.shape[:2], dtype=torch.int64, device=weights.device)
     for fold, numbers in enumerate(rows):
-        chosen = torch.from_numpy(numbers).to(features.device)
-        # [S, C, D] x [D, m] -> [S, C, m]
-        guesses = (weights[fold] @ features[chosen].T).argmax(1)
-        counts[fold] = (guesses == labels[chosen]).sum(1)
+        counts[fold] = _correct(features, labels, weights[fold], numbers).sum(1)
     return counts.cpu().numpy()
 
 
@@ -624,7 +637,8 @@ class SklearnTrainer:
             models, np.full(strengths.shape, np.nan), self.features, self.labels
         )
         if all(len(fold.dev) for fold in folds):
-            trained.dev_accuracy[:] = trained.accuracy([fold.dev for fold in folds])
+            correct = trained.correct([fold.dev for fold in folds])
+            trained.dev_accuracy[:] = [of_strengths.mean(1) for of_strengths in correct]
         return trained
 
 
@@ -644,11 +658,9 @@ class SklearnModels:
     features: NDArray[np.floating]
     labels: Ints
 
-    def accuracy(self, rows: Sequence[Ints]) -> Doubles:
-        """Return the accuracy ``[F, S]``, 0..1, on other rows of each fold."""
-        return np.array(
-            [
-                [model.score(self.features[chosen], self.labels[chosen]) for model in models]
-                for models, chosen in zip(self.models, rows, strict=True)
-            ]
-        )
+    def correct(self, rows: Sequence[Ints]) -> list[NDArray[np.bool_]]:
+        """Tell for each fold which of other rows ``[m]`` are right: ``[S, m]``."""
+        return [
+            np.array([model.predict(self.features[r]) == self.labels[r] for model in models])
+            for models, r in zip(self.models, rows, strict=True)
+        ]

@@ -16,6 +16,7 @@ from sbert_repro.compose import build
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.encoders.run import from_run
+from sbert_repro.evaluation import bootstrap
 from sbert_repro.evaluation.evaluate import Model, score_tasks
 from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.sts import main_score
@@ -98,7 +99,8 @@ def evaluate_once(
 ) -> dict[str, Record]:
     """Return the records of an encoder; those that are not in the ledger are computed together.
 
-    A second process that wants one of them waits, and then finds it.
+    A second process that wants one of them waits, and then finds it. What the encoder said of each
+    test item is kept beside the record.
 
     Args:
         encoder: A sentence encoder or a pair scorer.
@@ -122,6 +124,7 @@ def evaluate_once(
             records = look_up(encoder, data, ledger)
             missing = [one for one in data if records[one.task.name] is None]
             for one, record in zip(missing, _compute(encoder, missing, cache), strict=True):
+                bootstrap.keep(record.pop("predictions"), ledger, score_key(encoder, one))
                 record["run"] = run
                 if before is not None:
                     before({one.task.name: record})
@@ -138,7 +141,7 @@ def _compute(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> li
     records = []
     for one in data:
         found = scores[one.task.name]
-        facts = found.pop("facts")
+        facts, predictions = found.pop("facts"), found.pop("predictions")
         records.append(
             {
                 "kind": KIND,
@@ -150,6 +153,7 @@ def _compute(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> li
                 "started": started,
                 "threads": torch.get_num_threads(),
                 "wandb_id": None,
+                "predictions": predictions,
             }
         )
     return records

@@ -143,17 +143,33 @@ def spearman_interval(
         tuple[float, float]: Lower and upper end in -1..1; NaN when the correlation is undefined.
         Resamples in which one side is constant are left out.
     """
+    correlations = spearman_resampled(x, gold, resamples, seed)
+    correlations = correlations[np.isfinite(correlations)]
+    if not correlations.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(correlations, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def spearman_resampled(x: Floats, gold: Floats, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Correlate resamples of the test pairs, as `spearman_interval` describes.
+
+    Args:
+        x: Predictions ``[N]``.
+        gold: Gold scores ``[N]``.
+        resamples: How many resamples, R.
+        seed: Of the resampling; two systems get the same pairs from the same seed.
+
+    Returns:
+        NDArray[np.float64]: ``[R]`` in -1..1; NaN for a resample in which one side is constant.
+    """
     places_x, places_gold = _places(x), _places(gold)
     generator = np.random.default_rng(seed)
     correlations = np.empty(resamples)
     for number in range(resamples):
         drawn = generator.integers(0, len(places_x), len(places_x))
         correlations[number] = pearson(_ranks(places_x[drawn]), _ranks(places_gold[drawn]))
-    correlations = correlations[np.isfinite(correlations)]
-    if not correlations.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(correlations, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return correlations
 
 
 def _places(values: Floats) -> NDArray[np.int64]:

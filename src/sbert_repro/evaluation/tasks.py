@@ -31,7 +31,8 @@ class Task:
         splits: Splits that are pooled.
         measure: The file of this folder that scores it; ``sts`` for scored pairs. Any other one has
             ``VERSION``, ``load(task, data_root, allow_partial=…)``, which returns `TaskData`, and
-            ``score(encoder, data, cache)``, which returns scores × 100.
+            ``score(encoder, data, cache)``, which returns scores × 100 and the ``predictions``
+            behind them (`bootstrap.Predictions`).
     """
 
     name: str

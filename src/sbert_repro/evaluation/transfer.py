@@ -156,7 +156,8 @@ def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any
 
     Returns:
         dict[str, Any]: ``accuracy`` and ``dev`` (the accuracy that chose the strengths) × 100,
-        ``n`` tested texts, the ``strengths`` chosen for each test fold, ``seed``.
+        ``n`` tested texts, the ``strengths`` chosen for each test fold, ``seed``; and
+        ``predictions``: which of the tested texts are right, and the ``part`` that tested each.
 
     Raises:
         UserError: If the model has no sentence vectors, a vector holds NaN, or there are fewer
@@ -176,10 +177,12 @@ def score(encoder: Any, data: TransferData, cache: Path | None) -> dict[str, Any
     tested = train_and_test(
         PROTOCOLS[data.task.splits], data.classifier, features, data.labels, data.parts
     )
+    folds = [number for number, right in enumerate(tested.correct) for _ in right]
     return {
         "accuracy": 100 * tested.accuracy,
         "dev": 100 * tested.dev,
         "n": len(data.parts[-1]),
         "strengths": tested.strengths,
         "seed": data.classifier.seed,
+        "predictions": {"correct": np.concatenate(tested.correct), "part": np.array(folds)},
     }

@@ -26,6 +26,7 @@ VERSION = 1
 
 _BLOCK = 4096
 """Triplets that are embedded together."""
+_DISTANCES = ("euclidean", "cosine", "manhattan")
 Floats = NDArray[np.floating]
 
 
@@ -81,7 +82,7 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
     Returns:
         dict[str, Any]: ``accuracy`` × 100 (Euclidean; a tie is wrong), ``n``, ``ci_low`` and
         ``ci_high`` (95 %, over the triplets), ``similarities``: the accuracy by cosine and by
-        Manhattan distance.
+        Manhattan distance; and ``predictions``: which triplets are right.
 
     Raises:
         UserError: If the model has no sentence vectors.
@@ -93,11 +94,13 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
             mend="use an encoder of single sentences",
         )
     total = len(data.columns[0])
-    correct = dict.fromkeys(("euclidean", "cosine", "manhattan"), 0)
+    correct = dict.fromkeys(_DISTANCES, 0)
+    right: list[NDArray[np.bool_]] = []
     for start in range(0, total, _BLOCK):
         texts = [column[start : start + _BLOCK] for column in data.columns]
         for name, hits in _hits(encoder, texts).items():
-            correct[name] += hits
+            correct[name] += int(hits.sum())
+            right += [hits] if name == "euclidean" else []
     low, high = _interval(correct["euclidean"], total)
     shares = {name: 100 * hits / total for name, hits in correct.items()}
     return {
@@ -106,16 +109,18 @@ def score(encoder: Any, data: Triplets, cache: Path | None) -> dict[str, Any]:
         "ci_low": 100 * low,
         "ci_high": 100 * high,
         "similarities": shares,
+        "predictions": {"correct": np.concatenate(right)},
     }
 
 
-def _hits(encoder: SentenceEncoder, texts: Sequence[Sequence[str]]) -> Mapping[str, int]:
-    """Count the triplets that each similarity gets right; each sentence is embedded once."""
+def _hits(
+    encoder: SentenceEncoder, texts: Sequence[Sequence[str]]
+) -> Mapping[str, NDArray[np.bool_]]:
+    """Return which triplets each similarity gets right; each sentence is embedded once."""
     distinct = list(dict.fromkeys(text for column in texts for text in column))
     anchor, positive, negative = rows_of(encoder.encode(distinct), distinct, *texts)
     near, far = paired(anchor, positive), paired(anchor, negative)
-    names = ("euclidean", "cosine", "manhattan")
-    return {name: int((near[name] > far[name]).sum()) for name in names}
+    return {name: near[name] > far[name] for name in _DISTANCES}
 
 
 def _interval(hits: int, total: int) -> tuple[float, float]:
