@@ -21,7 +21,7 @@ TABLES := $(sort $(wildcard configs/tables/table_*.yaml))
 # Tables of times. Nothing may run beside them, so reproduce-all gives them one job whatever JOBS is.
 TIMED := $(patsubst configs/tables/table_%.yaml,%,$(shell grep -l '^timed: true' configs/tables/*.yaml 2>/dev/null))
 
-.PHONY: help setup demo test test-faults test-paper lint lock data verify-data verify-released headline recipes report reproduce-all clean
+.PHONY: help setup demo test test-faults test-paper lint lock data verify-data verify-released headline recipes claims verify-results accept-results report reproduce-all clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -94,15 +94,24 @@ table-%: setup  ## one table of the paper, such as table-1
 recipes: setup  ## why replications fall short: the paper's models under the recipes that differ
 	@$(RUN) scripts/table.py table=recipes profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(JOBS) $(TRAINED_ARGS)
 
+claims: setup  ## the paper's sentences, checked on the tables that are there: holds, fails or cannot say
+	@$(RUN) scripts/claims.py profile=$(PROFILE) $(TRAINED_ARGS)
+
+verify-results: setup  ## what has moved in the tables since it was accepted; status 1 if too far
+	@$(RUN) scripts/verify_results.py profile=$(PROFILE) $(ARGS)
+
+accept-results: setup  ## write down what the records behind the tables give now
+	@$(RUN) scripts/verify_results.py profile=$(PROFILE) --accept $(ARGS)
+
 report: setup  ## results/PROFILE/report.html: every result on one page, made from the files that are there
 	@$(RUN) scripts/report.py profile=$(PROFILE)
 
 # The demo leaves the recipes out: on made-up sentences they say nothing, and take half of its time.
-reproduce-all: setup  ## every table that has a file in configs/tables, the recipes, and the headline
+reproduce-all: setup  ## every table that has a file in configs/tables, the recipes, the headline, and the claims
 ifneq ($(filter --dry-run,$(ARGS)),)
 	@$(RUN) scripts/table.py table=all profile=$(PROFILE) launcher=$(LAUNCHER) jobs=$(JOBS) $(ARGS)
 else
-	@$(MAKE) --no-print-directory --keep-going ALL=1 $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(filter demo,$(PROFILE)),,recipes) headline report
+	@$(MAKE) --no-print-directory --keep-going ALL=1 $(TABLES:configs/tables/table_%.yaml=table-%) $(if $(filter demo,$(PROFILE)),,recipes) headline claims report
 endif
 
 clean:  ## remove caches; keeps .venv, data and results

@@ -239,7 +239,7 @@ def reproduce(
         )
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:
-        launch.track(made, render.as_csv(finished))
+        launch.track(base, table.file, render.as_csv(finished))
     diverged = [r for r in results.values() if r.reason and r.reason.code == "diverged"]
     nothing = bool(diverged) and not any(result.scores for result in results.values())
     if nothing or any(result.failed for result in results.values()):

@@ -1,11 +1,11 @@
 """The paper profile from an empty machine to the last cell: python tests/hub/paper.py [folder=F].
 
 Starts the miniature Hub, fills an empty data root and the Hub's cache with the commands of
-``make data``, shuts the Hub down, and makes Tables 1 to 7, the recipes and the headline with the
-commands of ``make reproduce-all PROFILE=paper``. Nothing is changed but sizes: a few steps, one
-seed, two folds and topics of AFS, few sentences timed. Then every cell must have a number, but for
-rows that quote other papers, which have no model, and what this machine has no hardware or extra
-for.
+``make data``, shuts the Hub down, and makes Tables 1 to 7, the recipes, the headline and the claims
+with the commands of ``make reproduce-all PROFILE=paper``. Nothing is changed but sizes: a few
+steps, one seed, two folds and topics of AFS, few sentences timed. Then every cell must have a
+number, but for rows that quote other papers, which have no model, and what this machine has no
+hardware or extra for.
 
 Exit status 1 when a command fails, a cell has no number and no such excuse, or Table 3 was not made
 by the paper's protocol and recipe.
@@ -216,6 +216,7 @@ def paper(home: Path) -> int:
         own = OF_TIMES if name == SPEEDS else OF_TRAINING
         machine.run("scripts/table.py", f"table={name}", "profile=paper", *CAPS, *own)
     machine.run("scripts/headline.py", "profile=paper", *CAPS, *OF_TIMES)
+    machine.run("scripts/claims.py", "profile=paper", *CAPS, *OF_TRAINING)
     wrong = check(home / "results" / "paper") + check_afs(home / "results" / "paper")
     print(f"{time.monotonic() - started:.0f} s")
     for command in machine.failed:

@@ -11,7 +11,6 @@ import io
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +31,9 @@ Predictions = dict[str, NDArray[np.generic]]
 """``predicted`` and ``gold`` ``[N]`` of scored pairs, or ``correct`` ``[N]`` where an item is right
 or wrong; and ``part`` ``[N]`` where the score is the mean over folds."""
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Term:
-    """A score in a weighted sum: the mean over the evaluations of some seeds or folds.
-
-    Attributes:
-        weight: Its factor.
-        metric: Which score of the task: ``spearman`` or ``all``, ``pearson``, ``accuracy``.
-        evaluations: Keys of their records.
-    """
-
-    weight: float
-    metric: str
-    evaluations: tuple[str, ...]
+Term = tuple[float, str, tuple[str, ...]]
+"""A score in a weighted sum: its factor, which score of the task it is (``spearman``, ``all``,
+``pearson`` or ``accuracy``), and the evaluations, of seeds or folds, that it is the mean of."""
 
 
 def keep(predictions: Predictions, ledger: Ledger, key: str) -> None:
@@ -80,7 +67,7 @@ def intervals(
         the predictions of an evaluation are not here, or no interval is defined.
     """
     settings = {
-        "sums": [[[t.weight, t.metric, sorted(t.evaluations)] for t in terms] for terms in sums],
+        "sums": [[[w, metric, sorted(keys)] for w, metric, keys in terms] for terms in sums],
         "resamples": RESAMPLES,
         "level": LEVEL,
         "version": VERSION,
@@ -98,7 +85,7 @@ def intervals(
 
 
 def _intervals(sums: Sequence[Sequence[Term]], ledger: Ledger) -> list[Interval] | None:
-    needed = {(key, term.metric) for terms in sums for term in terms for key in term.evaluations}
+    needed = {(key, metric) for terms in sums for _, metric, keys in terms for key in keys}
     drawn: dict[tuple[str, str], NDArray[np.float64]] = {}
     for key, metric in sorted(needed):
         predictions = _read(ledger.folder(key) / FILE)
@@ -108,9 +95,8 @@ def _intervals(sums: Sequence[Sequence[Term]], ledger: Ledger) -> list[Interval]
     found = []
     for terms in sums:
         total = np.zeros(RESAMPLES)
-        for term in terms:
-            scores = [drawn[key, term.metric] for key in term.evaluations]
-            total += term.weight * np.mean(scores, axis=0)
+        for weight, metric, keys in terms:
+            total += weight * np.mean([drawn[key, metric] for key in keys], axis=0)
         defined = total[np.isfinite(total)]
         if not defined.size:
             return None

@@ -186,6 +186,80 @@ class Cell:
         return "near" if distance <= 2 * self.tolerance else "off"
 
 
+def stored(cell: Cell) -> dict[str, Any]:
+    """Return what is kept of a scored cell beside the records behind it.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        Plain fields, from which `restored` makes the cell again.
+    """
+    return {
+        "scores": {str(seed): score for seed, score in sorted(cell.scores.items())},
+        "run_keys": list(cell.keys),
+        "interval": None if cell.interval is None else list(cell.interval),
+        "planned": cell.planned,
+        "stand_in": cell.stand_in,
+        "partial": cell.partial,
+        "changed": cell.changed,
+        "reasons": [[reason.code, reason.found] for reason in cell.reasons],
+        "mean_without": list(cell.mean_without),
+        "runs": list(cell.runs),
+    }
+
+
+def restored(table: Table, row: Row, column: Column, fields: Mapping[str, Any]) -> Cell:
+    """Make a scored cell of what `stored` kept: its number and verdict, without its captions.
+
+    Args:
+        table: The table.
+        row: The cell's row.
+        column: Its column.
+        fields: As kept.
+
+    Returns:
+        The cell.
+    """
+    interval = fields["interval"]
+    scores = {int(seed): score for seed, score in fields["scores"].items()}
+    return replace(
+        unrun(table, row, column),
+        **over_seeds(scores) | {"interval": None if interval is None else tuple(interval)},
+        planned=fields["planned"],
+        stand_in=fields["stand_in"],
+        partial=fields["partial"],
+        changed=fields["changed"],
+        reasons=tuple(Reason(code, found) for code, found in fields["reasons"]),
+        mean_without=tuple(fields["mean_without"]),
+        runs=tuple(fields["runs"]),
+        of_parts=bool(row.parts),
+        keys=tuple(fields["run_keys"]),
+    )
+
+
+def unrun(table: Table, row: Row, column: Column) -> Cell:
+    """Return a cell of a table that was not made.
+
+    Args:
+        table: The table.
+        row: The cell's row.
+        column: Its column.
+
+    Returns:
+        The cell, with the paper's number and no other.
+    """
+    return Cell(
+        row=row.name,
+        column=column.name,
+        metric=column.metric,
+        paper=row.paper.get(column.name),
+        paper_sd=row.paper_sd.get(column.name),
+        tolerance=None if table.timed else table.tolerance,
+        reasons=(NOT_YET,),
+    )
+
+
 def over_seeds(
     scores: Mapping[int, float | None], intervals: Sequence[tuple[float, float]] = ()
 ) -> dict[str, Any]:

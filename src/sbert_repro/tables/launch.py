@@ -149,6 +149,14 @@ class LedgerWork:
 
         return score(config, run, list(tasks))
 
+    def resampled(
+        self, sums: Sequence[Sequence[tuple[float, str, tuple[str, ...]]]]
+    ) -> tuple[list[tuple[float, float]], Record] | None:
+        """Return the intervals of weighted sums of scores over resampled test items."""
+        from sbert_repro.evaluation.bootstrap import intervals
+
+        return intervals(sums, self.ledger, self.published)
+
 
 def _read(
     name: str,
@@ -609,18 +617,20 @@ def launcher(name: str) -> Callable[[Work, int, DictConfig], Launcher]:
     return LAUNCHERS[name]
 
 
-def track(plan: Plan, text: str) -> None:
-    """Send the finished table to W&B as a table; never a reason to fail.
+def track(base: DictConfig, name: str, text: str) -> None:
+    """Send what was made to W&B as a table; never a reason to fail.
 
     Args:
-        plan: The plan.
+        base: The profile's options.
+        name: What it is called in W&B.
         text: The table as CSV.
     """
     import pandas as pd
 
     from sbert_repro.training import tracking
 
-    name = plan.table.file
-    run = tracking.start(plan.base, f"{name}_{plan.request.profile}", {"table": plan.table.name})
+    run = tracking.start(
+        base, f"{name}_{base.profile.name}", {"table": name.removeprefix("table_")}
+    )
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
     run.finish()

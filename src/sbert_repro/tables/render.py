@@ -347,12 +347,7 @@ def as_json(sheet: Sheet) -> str:
     if not sheet.table.timed:
         content |= {"table": sheet.table.name, "profile": sheet.profile}
         content["cells"] = [
-            {
-                "paper_row": cell.row,
-                "column": cell.column,
-                "scores": {str(seed): score for seed, score in sorted(cell.scores.items())},
-                "run_keys": list(cell.keys),
-            }
+            {"paper_row": cell.row, "column": cell.column, **cells_of.stored(cell)}
             for cell in sheet.cells
         ]
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -394,10 +389,10 @@ def _spread(sheet: Sheet) -> str:
 
 def _markdown_grid(sheet: Sheet) -> list[str]:
     names = [*sheet.table.shown, *sheet.extra]
-    lines = [_joined(["", *names]), _joined(["---", *("---:" for _ in names)])]
+    lines = [joined(["", *names]), joined(["---", *("---:" for _ in names)])]
     for label, words in _grid(sheet):
         label = label if words else f"**{label}**"
-        lines.append(_joined([label, *(words or [""] * len(names))]))
+        lines.append(joined([label, *(words or [""] * len(names))]))
     return lines
 
 
@@ -439,7 +434,8 @@ def shown(cell: Cell | None, *, timed: bool = False) -> str:
     return f"{ours} ({paper})"
 
 
-def _joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
     # A bar inside a cell, as in |u-v|, would end the cell.
     return f"| {' | '.join(word.replace('|', '&#124;') for word in words)} |"
 
