@@ -56,7 +56,7 @@ def test_what_is_accepted_has_not_moved(tables):
     before = accept(tables)
     assert before["tables"]["99"]["NLI"] == {"A": 78.0, "B": 88.0, "Avg.": 83.0}
     assert "InferSent" not in before["tables"]["99"]
-    assert before["machines"] == {"7": "AMD EPYC, 2 cores, 24 GiB"}
+    assert before["machines"] == {"7": {"CPU": "AMD EPYC, 2 cores, 24 GiB"}}
     cells = list(expected.compare(tables, before))
     assert len(cells) == 12 + 9 and not [one for one in cells if one.counts]
 
@@ -101,7 +101,7 @@ def test_speeds_are_compared_on_their_machine_only(tables):
     other = with_cell(tables, "7", "SBERT-base", "CPU", **slower)
     (found,) = moved(other, before)
     assert found.place == ("7", "SBERT-base", "CPU")
-    before["machines"]["7"] = "another"
+    before["machines"]["7"]["CPU"] = "another"
     assert moved(other, before) == []
 
 

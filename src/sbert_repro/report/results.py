@@ -25,7 +25,7 @@ _CELLS = (
 ).split()
 _NUMBERS = "paper ours sd n ci_low ci_high delta".split()
 _SEEDS = ["table", "row", "column", "seed", "score"]
-_CLAIMS = "claim section verdict found".split()
+_CLAIMS = "says section verdict of found".split()
 _POINTS = "n what seconds kind paper".split()
 
 

@@ -40,7 +40,7 @@ from sbert_repro.tables.render import joined, reason_of
 FILE = CONFIG_DIR / "claims.yaml"
 LEVEL = 0.95
 COLUMNS = (
-    "claim section says rule by cells paper ours ci_low ci_high p evidence verdict of note run_keys"
+    "claim section says rule by cells paper ours ci_low ci_high p evidence verdict of found"
 ).split()
 HOLDS, FAILS, UNSURE = "holds", "fails", "cannot say"
 _KEYS = {"id", "section", "says", "rule", "by", "cells"}
@@ -535,7 +535,7 @@ def not_run(judged: Judged) -> str:
     return f"{', '.join(dict.fromkeys(named))} not run" if named else ""
 
 
-def shown(found: Finding, value: float, rule: str) -> str:
+def shown(value: float, rule: str) -> str:
     """Write a comparison's sum: "+1.23", "1.89 ×", or for `within` how far apart two cells are."""
     if rule == "ratio":
         return f"{_plain(math.exp(value))} ×"
@@ -546,7 +546,7 @@ def _ours(judged: Judged) -> str:
     found, rule = judged.deciding, judged.claim.rule
     if judged.missing or found.ours is None:
         return "—"
-    said = shown(found, found.ours, rule)
+    said = shown(found.ours, rule)
     if not found.evidence:
         return said
     low, high = (math.exp(e) if rule == "ratio" else e for e in (found.low, found.high))
@@ -603,6 +603,15 @@ def verdict_of(judged: Judged) -> str:
     return " ".join(filter(None, [judged.verdict, judged.of]))
 
 
+def found_of(judged: Judged) -> str:
+    """Say what was found: "+0.68 ± 0.31 (the paper: +0.68; needed: over 0); 10 seeds"."""
+    if missing := not_run(judged):
+        return missing
+    paper = shown(judged.deciding.paper, judged.claim.rule)
+    beside = f"the paper: {paper}; needed: {needed(judged.claim)}"
+    return f"{_ours(judged)} ({beside}); {evidence_of(judged)}"
+
+
 def counts(judged: Sequence[Judged]) -> str:
     """Say how many claims there are of each verdict, and of what."""
     found = Counter(one.verdict for one in judged)
@@ -649,7 +658,6 @@ def _line(judged: Judged) -> dict[str, object]:
     if claim.rule == "ratio":
         numbers = {name: None if v is None else math.exp(v) for name, v in numbers.items()}
     p = next((one.p for one in found.evidence if one.p is not None), None)
-    keys = dict.fromkeys(key for ref in claim.refs for key in judged.cells[ref].keys)
     return {
         "claim": claim.id,
         "section": claim.section,
@@ -662,8 +670,7 @@ def _line(judged: Judged) -> dict[str, object]:
         "evidence": evidence_of(judged),
         "verdict": judged.verdict,
         "of": judged.of,
-        "note": not_run(judged),
-        "run_keys": " ".join(keys),
+        "found": found_of(judged),
     }
 
 
@@ -676,6 +683,7 @@ def as_json(judged: Sequence[Judged], profile: str) -> str:
                 "claim": one.claim.id,
                 "verdict": one.verdict,
                 "of": one.of,
+                "run_keys": sorted({key for ref in one.claim.refs for key in one.cells[ref].keys}),
                 "comparisons": [
                     {
                         "terms": [[weight, *ref] for weight, ref in found.comparison.terms],
@@ -703,7 +711,7 @@ def _rows(judged: Sequence[Judged]) -> Iterator[tuple[str, ...]]:
         yield (
             one.claim.section,
             one.claim.says,
-            shown(one.deciding, one.deciding.paper, one.claim.rule),
+            shown(one.deciding.paper, one.claim.rule),
             needed(one.claim),
             _ours(one),
             verdict_of(one),

@@ -108,11 +108,7 @@ def accepted(tables: Mapping[str, Printed], before: Mapping[str, Any]) -> str:
     content: dict[str, Any] = {
         "tolerances": before.get("tolerances", TOLERANCES),
         "cells": before.get("cells", []),
-        "machines": {
-            name: machine(record)
-            for name, one in tables.items()
-            for record in (one.records.values() if one.table.timed else ())
-        },
+        "machines": {name: _machines(one) for name, one in tables.items() if one.table.timed},
         "tables": {},
     }
     for name, one in tables.items():
@@ -203,10 +199,10 @@ def compare(tables: Mapping[str, Printed], before: Mapping[str, Any]) -> Iterato
         if one is None or all((cell.row, cell.column) != place[1:] for cell in one.cells):
             yield Moved(place, value, None, reason="there is no such cell any more")
     for name, one in tables.items():
-        machines = {machine(record) for record in one.records.values()}
-        if one.table.timed and machines - {before.get("machines", {}).get(name)}:
-            continue
+        elsewhere = _machines(one).items() - before.get("machines", {}).get(name, {}).items()
         for cell in one.cells:
+            if one.table.timed and cell.column in dict(elsewhere):
+                continue
             place = (name, cell.row, cell.column)
             then = known.get(place)
             if cell.ours is None:
@@ -216,6 +212,13 @@ def compare(tables: Mapping[str, Printed], before: Mapping[str, Any]) -> Iterato
             rule = own.get(place) or before["tolerances"][kind_of(one, cell)]
             allowed = rule.get("points", (then or 0.0) * rule.get("share", 0.0))
             yield Moved(place, then, of_records(one, cell), allowed, rule["reason"])
+
+
+def _machines(table: Printed) -> dict[str, str]:
+    """Return the machine of each column of a timed table."""
+    if not table.table.timed:
+        return {}
+    return {cell.column: machine(table.records[key]) for cell in table.cells for key in cell.keys}
 
 
 def kind_of(table: Printed, cell: Cell) -> str:

@@ -10,7 +10,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,10 @@ def read(table: Table, folder: Path) -> Printed:
         content = _content(path)
         if content is None:
             return Printed(table, tuple(unrun(table, row, column) for row, column in columns))
-        (record,) = content["records"].values()
-        there = [row for row in table.rows if row.name in record["scores"]["rows"]]
-        found = {(c.row, c.column): c for c in timed(replace(table, rows=tuple(there)), record, "")}
-        cells = [found.get((r.name, c.name)) or unrun(table, r, c) for r, c in columns]
-        return Printed(table, tuple(cells), content["records"])
+        records = content["records"]
+        devices = {record["scores"]["device"]: key for key, record in records.items()}
+        shown = {name: records[key] for name, key in content.get("shown", devices).items()}
+        return Printed(table, tuple(timed(table, shown, "")), {r["key"]: r for r in shown.values()})
     scored = [(row, column) for row, column in columns if column.name in row.scored]
     content = _content(path) or {"records": {}, "cells": []}
     kept = {(one["paper_row"], one["column"]): one for one in content["cells"]}

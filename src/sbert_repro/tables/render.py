@@ -350,6 +350,10 @@ def as_json(sheet: Sheet) -> str:
             {"paper_row": cell.row, "column": cell.column, **cells_of.stored(cell)}
             for cell in sheet.cells
         ]
+    else:
+        shown = {cell.column: cell.keys[0] for cell in sheet.cells if cell.keys}
+        if len(shown) < len(sheet.records):
+            content["shown"] = shown  # the others are kept for when their machine measures again
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
