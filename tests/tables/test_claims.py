@@ -306,7 +306,7 @@ def test_files_have_a_line_for_each_claim(empty):
     table = [line for line in page.splitlines() if line.startswith("|")]
     assert len(table) == len(CLAIMS) + 2 and {line.count("|") for line in table} == {8}
     assert f"{len(CLAIMS)} claims: 0 hold, 0 fail, {len(CLAIMS)} cannot be said." in page
-    assert "- Table 1: 72 not run" in page
+    assert f"- Table 1: {len(empty['1'].cells)} not run" in page
     lines = list(csv.DictReader(claims.as_csv(judged).splitlines()))
     assert [line["claim"] for line in lines] == [claim.id for claim in CLAIMS]
     assert list(lines[0]) == claims.COLUMNS

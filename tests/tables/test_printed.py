@@ -58,10 +58,7 @@ def test_what_was_not_printed_has_the_papers_numbers_only(tmp_path):
     cells = [cell for one in found.values() for cell in one.cells]
     assert {cell.verdict for cell in cells} == {"not run"}
     assert found["6"].cell("MAX", "STSb").paper == 69.92
-    assert printed.summary([found["1"], found["7"]]) == [
-        "Table 1: 72 not run",
-        "Table 7: 20 not run",
-    ]
+    assert printed.summary([found["1"]]) == [f"Table 1: {len(found['1'].cells)} not run"]
 
 
 def test_rows_that_came_later_are_not_run(in_a_folder, small):
