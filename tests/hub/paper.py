@@ -37,7 +37,11 @@ OF_TIMES = ["repeats=2", "sentences=128", "pairs=32", "largest=1000"]
 """All of them may stand in ``ARGS`` of ``make reproduce-all``, which deals them out like this."""
 TABLES = (*map(str, range(1, 8)), "recipes")
 SPEEDS = "7"
-EXTRAS = {"Universal Sentence Encoder": "tensorflow", "ONNX Runtime": "onnxruntime"}
+EXTRAS = {
+    "Universal Sentence Encoder": "tensorflow",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+}
 """What a row's name begins with → the library that it needs, which is an extra."""
 NOBODY = "http://127.0.0.1:9"
 
