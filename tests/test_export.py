@@ -21,7 +21,7 @@ from sbert_repro.pooling.max import MaxPooling
 from sbert_repro.training.save import save_model
 
 NLI, KEY = "a" * 16, "b" * 16
-NOTE = "NLI: 20,000 of 942,069 pairs"
+NOTE = "NLI: 20,000 of 942,069 training pairs"
 ROWS = rows("nli", "train", title="NLI", unit="pairs", used=20_000, expected=942_069)
 
 

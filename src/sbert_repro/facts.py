@@ -12,6 +12,7 @@ from typing import Any
 Fact = dict[str, Any]
 """``{"code": …, field: value, …}``, with values that JSON can hold."""
 
+_SIDES = {"train": "training ", "dev": "dev ", "test": "test "}
 _DIGEST = 16
 """Characters of a sha256 that are shown."""
 
@@ -136,12 +137,18 @@ def origin(one: Fact) -> str:
 def _rows(one: Fact) -> str:
     if one["own"] != one["used"]:
         return (
-            f"{one['title']}: {one['used']:,} {one['unit']}, {one['own']:,} of them of the "
+            f"{one['title']}: {one['used']:,} {_unit(one)}, {one['own']:,} of them of the "
             f"complete set's {one['expected']:,}"
         )
     if one["used"] == one["expected"]:
         return ""
-    return f"{one['title']}: {one['used']:,} of {one['expected']:,} {one['unit']}"
+    return f"{one['title']}: {one['used']:,} of {one['expected']:,} {_unit(one)}"
+
+
+def _unit(one: Fact) -> str:
+    """Return what a row is and which split it is of: "dev pairs"; "pairs" of a set in one piece."""
+    side = str(one.get("split", "")).partition("_")[0]  # of a part too: train_fold_3
+    return f"{_SIDES.get(side, '')}{one['unit']}"
 
 
 def _weights(one: Fact) -> str:
@@ -163,10 +170,10 @@ def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
 SENTENCES: dict[str, Callable[[Fact], str]] = {
     "rows": _rows,
     "rows_without_label": lambda f: (
-        f"{f['title']}: {f['count']:,} {f['unit']} without a gold label dropped"
+        f"{f['title']}: {f['count']:,} {_unit(f)} without a gold label dropped"
     ),
     "texts_cut": lambda f: (
-        f"{f['title']}: {f['count']:,} {f['unit']} cut to {f['length']} word pieces"
+        f"{f['title']}: {f['count']:,} {_unit(f)} cut to {f['length']} word pieces"
     ),
     "swapped": lambda f: f"{f['title']}: {f['unit']} trained on in both orders",
     "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",

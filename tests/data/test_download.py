@@ -118,7 +118,7 @@ def test_nli_from_its_two_corpora(small_nli: DataSet, hub: Hub, tmp_path: Path) 
     examples = read(small_nli, tmp_path, "train")
     gold = dict(zip(examples.texts["premise"], examples.target.tolist(), strict=True))
     assert gold == {"s1": 1, "s2": 2, "s4": 0, "m1": 0, "m2": 0}
-    assert sentences(examples.facts) == ["NLI: 1 pairs without a gold label dropped"]
+    assert sentences(examples.facts) == ["NLI: 1 training pairs without a gold label dropped"]
     assert [(place, split) for place, _, split, _ in hub.asked] == [
         ("stanfordnlp/snli", "train"),
         ("nyu-mll/multi_nli", "train"),

@@ -66,7 +66,7 @@ def test_pairs_without_a_gold_label_are_dropped_and_counted(
     assert examples.texts == {"premise": list("acd"), "hypothesis": list("egh")}
     assert examples.target.tolist() == [2, 1, 0]
     assert [one["code"] for one in examples.facts] == ["rows", "rows_without_label"]
-    assert sentences(examples.facts) == ["NLI: 1 pairs without a gold label dropped"]
+    assert sentences(examples.facts) == ["NLI: 1 training pairs without a gold label dropped"]
 
 
 @pytest.mark.parametrize("name", ["dev", "nowhere"])
@@ -201,7 +201,7 @@ def test_another_number_of_rows_must_be_asked_for(
     assert "data.allow_partial=true" in mistake.mend
     examples = read(record, tmp_path, "dev", allow_partial=True)
     assert is_partial(examples.facts)
-    assert sentences(examples.facts) == [f"STSb: 3 of {expected} pairs"]
+    assert sentences(examples.facts) == [f"STSb: 3 of {expected} dev pairs"]
     assert (examples.rows_found, examples.rows_expected) == (3, expected)
 
 
@@ -213,7 +213,7 @@ def test_a_limit_takes_the_first_rows_and_says_so(
     examples = read(scored, tmp_path, "dev", limit=limit)
     assert examples.texts["sentence2"] == pairs["sentence2"][:taken]
     assert examples.target.tolist() == pairs["score"][:taken]
-    assert sentences(examples.facts) == ([] if taken == 3 else [f"STSb: {taken} of 3 pairs"])
+    assert sentences(examples.facts) == ([] if taken == 3 else [f"STSb: {taken} of 3 dev pairs"])
     assert examples.rows_found == 3
 
 
@@ -249,14 +249,14 @@ SOURCES = ["snli_train", "lingnli", "mnli_nyu_train", "cad_combined_train", "tax
     [
         ({"source": SOURCES}, None, "6 pairs, 4 of them of the complete set's 942,069"),
         ({"source": SOURCES}, 3, "3 pairs, 2 of them of the complete set's 942,069"),
-        ({"source": SOURCES}, 1, "1 of 942,069 pairs"),
+        ({"source": SOURCES}, 1, "1 of 942,069 training pairs"),
         (
             {"source": SOURCES, "label": ["-", *["neutral"] * 5]},
             2,
             "2 pairs, 1 of them of the complete set's 942,069",
         ),
-        ({}, None, "6 of 942,069 pairs"),
-        ({"source": ["snli", "mnli_train"] * 3}, None, "6 of 942,069 pairs"),
+        ({}, None, "6 of 942,069 training pairs"),
+        ({"source": ["snli", "mnli_train"] * 3}, None, "6 of 942,069 training pairs"),
         ({"source": ["snli", None] * 3}, 2, "2 pairs, 1 of them of the complete set's 942,069"),
     ],
 )
@@ -282,9 +282,9 @@ MIXED = {
     ("sources", "limit", "premises", "said"),
     [
         (None, None, "abcdef", "6 pairs, 4 of them of the complete set's 942,069"),
-        (["snli"], None, "bf", "2 of 942,069 pairs"),
-        (["snli", "mnli"], None, "bcef", "4 of 942,069 pairs"),
-        (["mnli", "snli"], 3, "bce", "3 of 942,069 pairs"),
+        (["snli"], None, "bf", "2 of 942,069 training pairs"),
+        (["snli", "mnli"], None, "bcef", "4 of 942,069 training pairs"),
+        (["mnli", "snli"], 3, "bce", "3 of 942,069 training pairs"),
     ],
 )
 def test_rows_of_some_corpora_are_taken_and_then_limited(

@@ -117,7 +117,7 @@ def test_the_real_arguments_are_cut_as_they_should_be(data_root: Path) -> None:
     assert (len(within[0]), len(within[1])) == (42, 383)
     assert {topic for split in within for topic in split.subset} == {"Gun control"}
     limited = read(record, data_root, "train_fold_3", limit=100)
-    assert sentences(limited.facts) == ["BWS argument similarity: 100 of 3,060 pairs"]
+    assert sentences(limited.facts) == ["BWS argument similarity: 100 of 3,060 training pairs"]
     assert len(set(limited.subset)) == 8, "a limit takes a fair sample of a file sorted by topic"
     with pytest.raises(UserError, match=r"its topics are abortion, cloning, .*, its folds 0 to 9"):
         read(record, data_root, "test_topic_cats")

@@ -41,7 +41,7 @@ def test_scores_are_those_of_the_contract_and_right(small_root, hashes):
         "MSRpar": 12, "MSRvid": 20, "SMTeuroparl": 8,
     }  # fmt: skip
     assert {"all", "mean", "wmean", "pearson", "n", "ci_low", "ci_high"} <= set(year)
-    assert sentences(year["facts"]) == ["STS12: 40 of 3,108 pairs"]
+    assert sentences(year["facts"]) == ["STS12: 40 of 3,108 test pairs"]
     assert scores["_meta"] == {"label": "hashes", "encoder": encoder.identity, "facts": []}
     json.dumps(scores, allow_nan=False)
 
@@ -106,14 +106,14 @@ def test_a_row_a_task_within_80_columns_and_notes_below(small_root, hashes):
     ):
         assert f"{number:.2f}" in text
     assert "sickr_all" in text and "hashes" in text and "…" not in text
-    assert "STS12: 40 of 3,108 pairs" in text
+    assert "STS12: 40 of 3,108 test pairs" in text
 
 
 def test_the_json_keeps_its_shape_whatever_the_facts(small_root, hashes):
     encoder = hashes()
     encoder.facts = [{"code": "unknown_file", "file": "w.pkl", "sha256": "0"}]
     written = json.loads(as_json(evaluate(encoder, "stsb", small_root, allow_partial=True)))
-    assert written["stsb"]["notes"] == ["STSb: 30 of 1,379 pairs"]
+    assert written["stsb"]["notes"] == ["STSb: 30 of 1,379 test pairs"]
     assert written["_meta"]["notes"] == ["w.pkl: sha256 0, compared with none"]
     assert written["_meta"]["label"] == "hashes"
 

@@ -160,7 +160,10 @@ def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(small_root, tiny
         "sts12": records["sts12"]["scores"]["all"],
     }
     assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
-    assert sentences(records["stsb"]["facts"]) == ["NLI: 2 of 4 pairs", "STSb: 30 of 1,379 pairs"]
+    assert sentences(records["stsb"]["facts"]) == [
+        "NLI: 2 of 4 training pairs",
+        "STSb: 30 of 1,379 test pairs",
+    ]
     assert records["stsb"]["run"] == key
     assert run.evaluate_trained(compose([*paths, "evaluate=[]"]), key) == {}
 

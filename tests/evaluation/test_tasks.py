@@ -52,7 +52,9 @@ def test_splits_are_pooled_in_order_with_a_fact_for_each(small_root):
     np.testing.assert_array_equal(pairs.gold, whole["score"])
     assert pairs.subset is None
     assert sentences(pairs.facts) == [
-        "SICK-R: 9 of 4,500 pairs", "SICK-R: 7 of 500 pairs", "SICK-R: 8 of 4,927 pairs",
+        "SICK-R: 9 of 4,500 training pairs",
+        "SICK-R: 7 of 500 dev pairs",
+        "SICK-R: 8 of 4,927 test pairs",
     ]  # fmt: skip
     assert len(set(pairs.sentences)) == len(pairs.sentences)
     assert set(pairs.sentences) == {*pairs.first, *pairs.second}

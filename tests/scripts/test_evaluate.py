@@ -62,8 +62,8 @@ def test_a_table_and_a_file(evaluate, tmp_path):
     assert set(scores) == {"stsb", "sts12", "_meta"}
     assert f"{scores['stsb']['spearman']:.2f}" in out
     assert set(scores["sts12"]["subsets"]) == {"MSRpar", "MSRvid"}
-    assert "STSb: 24 of 1,379 pairs" in out
-    assert scores["stsb"]["notes"] == ["STSb: 24 of 1,379 pairs"]
+    assert "STSb: 24 of 1,379 test pairs" in out
+    assert scores["stsb"]["notes"] == ["STSb: 24 of 1,379 test pairs"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["e.json"]
     assert list((tmp_path / ".cache" / "vectors").rglob("*.npy"))
 

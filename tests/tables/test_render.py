@@ -126,7 +126,7 @@ def test_rows_with_the_same_stand_in_share_a_mark_and_columns_may_differ(finishe
 def test_markdown_says_where_the_numbers_come_from(finished):
     said = as_markdown(finished("lite"))
     assert "> **LITE: real data at CPU size." in said
-    assert "- NLI; NLI then STSb: NLI: 20,000 of 942,069 pairs" in said
+    assert "- NLI; NLI then STSb: NLI: 20,000 of 942,069 training pairs" in said
     assert "- NLI: Look | here." in said
     assert "- InferSent: no number: configs/encoder/nobody_built.yaml does not exist" in said
     assert "- Trained cells: 1 seed (3 in profile paper). No ± from one." in said

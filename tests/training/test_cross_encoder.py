@@ -80,7 +80,7 @@ def test_pairs_longer_than_the_model_are_cut_and_counted(config_of, small_root, 
     config = config_of("loss=cross_regression", f"paths.data={root}", "trainer.max_steps=2")
     result = fit(config, tmp_path / "run")
     # 40 + 40 word pieces and three special ones, and 64 positions
-    assert "STSb: 3 pairs cut to 64 word pieces" in sentences(result.facts)
+    assert "STSb: 3 training pairs cut to 64 word pieces" in sentences(result.facts)
 
 
 def test_a_pair_is_cut_in_scoring_as_in_training_and_trained_on_in_both_orders(
@@ -101,7 +101,7 @@ def test_a_pair_is_cut_in_scoring_as_in_training_and_trained_on_in_both_orders(
     assert {length for _, (_, length) in seen} == {9}
     said = sentences(result.facts)
     assert "STSb: pairs trained on in both orders" in said
-    assert any("pairs cut to 9 word pieces" in one for one in said)
+    assert any("training pairs cut to 9 word pieces" in one for one in said)
 
     dev = pd.read_parquet(small_root / "stsb" / "dev.parquet")
     model = CrossEncoder(str(tmp_path / "run" / "model"))

@@ -42,7 +42,10 @@ def test_a_fit_learns_and_says_what_it_did(config_of, tmp_path):
     assert result.steps == 12 * 6
     assert result.scores["train_loss_last"] < 0.7 * result.scores["train_loss_first"]
     assert result.scores["dev_spearman"] == result.scores["dev_last"]
-    assert sentences(result.facts) == ["STSb: 22 of 5,749 pairs", "STSb: 12 of 1,500 pairs"]
+    assert sentences(result.facts) == [
+        "STSb: 22 of 5,749 training pairs",
+        "STSb: 12 of 1,500 dev pairs",
+    ]
     assert result.seconds > 0
     looks = recorded.curves["dev/spearman"]
     assert [step for step, _ in looks] == [s for s in range(1, 73) if s % 6 in (0, 4)]
@@ -192,7 +195,7 @@ def test_very_long_and_empty_sentences_train_and_are_counted(config_of, small_ro
     frame.to_parquet(root / "stsb" / "train.parquet")
     result = fit(config_of("loss=regression", f"paths.data={root}"), tmp_path / "run")
     # 64 positions less [CLS] and [SEP]
-    assert "STSb: 1 texts cut to 62 word pieces" in sentences(result.facts)
+    assert "STSb: 1 training texts cut to 62 word pieces" in sentences(result.facts)
     assert np.isfinite(result.scores["train_loss_last"])
 
 

@@ -62,7 +62,10 @@ def test_the_dev_score_is_the_share_rightly_classed(typed, tmp_path):
     config = compose(typed("checkpoint=last"))
     result = fit(config, tmp_path / "run")
     assert list(result.scores)[:2] == ["dev_accuracy", "dev_best"]
-    assert sentences(result.facts) == ["NLI: 22 of 942,069 pairs", "NLI: 22 of 19,657 pairs"]
+    assert sentences(result.facts) == [
+        "NLI: 22 of 942,069 training pairs",
+        "NLI: 22 of 19,657 dev pairs",
+    ]
     backbone, _ = pretrained.load(config, tmp_path / "run" / "model")
     loss = build(config.loss, width=backbone.width)
     load_head(tmp_path / "run" / "model", loss)
@@ -85,7 +88,7 @@ def test_a_finished_run_is_found_by_its_key(typed, tmp_path, word_file):
     runs = str(tmp_path / "results" / "runs")
     encoder = from_run(record["key"], runs, cache=str(tmp_path / "cache"))
     assert encoder.pooling.name == "max" and encoder.max_length == 128
-    assert "NLI: 22 of 942,069 pairs" in sentences(encoder.facts)
+    assert "NLI: 22 of 942,069 training pairs" in sentences(encoder.facts)
     vectors = encoder.encode(TEXTS)
     assert vectors.shape == (5, 8)
     np.testing.assert_allclose(encoder.encode(TEXTS[:1]), vectors[:1], atol=1e-6)

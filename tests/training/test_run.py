@@ -149,7 +149,10 @@ def test_train_writes_a_record_once_and_finds_it_again(overrides, tmp_path, monk
     assert record["seed"] == 1
     assert record["steps"] == 12
     assert record["threads"] == torch.get_num_threads()
-    assert sentences(record["facts"]) == ["NLI: 22 of 942,069 pairs", "STSb: 12 of 1,500 pairs"]
+    assert sentences(record["facts"]) == [
+        "NLI: 22 of 942,069 training pairs",
+        "STSb: 12 of 1,500 dev pairs",
+    ]
     assert json.loads((folder / "metrics.json").read_text()) == {
         "key": record["key"],
         **record["scores"],
@@ -194,7 +197,7 @@ def test_two_stages(overrides, tmp_path, monkeypatch):
     parent = ledger.get(record["settings"]["parent"])
     assert parent["settings"]["loss"]["num_labels"] == 3
     assert parent["settings"]["pooling"] == record["settings"]["pooling"]
-    assert "NLI: 22 of 942,069 pairs" in sentences(record["facts"]), (
+    assert "NLI: 22 of 942,069 training pairs" in sentences(record["facts"]), (
         "a number rests on both stages' data"
     )
     alone = overrides("loss=regression", "pooling=max")

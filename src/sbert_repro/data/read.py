@@ -161,7 +161,7 @@ def read(
     else:  # two things may be missing: rows of the set that is cut, and rows beyond the limit
         found = [_count(record, WHOLE, whole, complete), _count(record, split, used, len(cut))]
     if whole.dropped:
-        words = {"title": record.title, "unit": record.unit, "count": whole.dropped}
+        words = {"title": record.title, "unit": record.unit, "count": whole.dropped, "split": split}
         found.append(fact("rows_without_label", **words))
     return Split(
         name=split,

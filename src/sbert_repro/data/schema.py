@@ -126,8 +126,8 @@ class Part:
             fold: Its number.
 
         Returns:
-            bool: A fold of one topic is trained on that topic's other folds alone, any other part
-            on all rows that are not tested.
+            bool: For a fold of one topic, a model is trained on that topic's other folds alone; for
+            any other part, on all rows that are not tested.
         """
         in_topic = self.topic is None or topic == self.topic
         tested = in_topic and (self.fold is None or fold == self.fold)

@@ -56,9 +56,9 @@ class Arguments:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a score depends on beside the data; folds over all topics were once the only ones.
+        """What a score depends on besides the data.
 
-        Records of that time keep their keys.
+        Folds over all topics came first and are not mentioned: their records keep their keys.
         """
         return {} if self.folds == "all_topics" else {"folds_of": self.folds}
 

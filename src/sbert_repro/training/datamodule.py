@@ -133,7 +133,7 @@ def _tokenise(
 
     def count_cut(count: int, unit: str, length: int) -> None:
         if count:
-            of = {"title": record.title, "dataset": record.name}
+            of = {"title": record.title, "dataset": record.name, "split": split.name}
             facts.append(fact("texts_cut", **of, count=count, unit=unit, length=length))
 
     count_cut(sum(column.truncated for column in columns), "texts", max_length)
