@@ -18,6 +18,8 @@ from sbert_repro.compose import (
 )
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
+from sbert_repro.ledger import records_in
+from sbert_repro.losses.regression import RegressionLoss
 
 GROUPS = ("pooling", "concatenation", "optimizer", "trainer", "data", "loss", "profile")
 OPTIONS = [
@@ -134,7 +136,8 @@ def test_bert_on_afs_is_trained_as_its_authors_trained_it_in_every_profile():
             "linear",
             "last",
         )
-        assert config.optimizer._target_.endswith(".BertAdam") and config.optimizer.lr == 2e-5
+        assert config.optimizer._target_.endswith(".BertAdam")
+        assert config.optimizer.lr == config.profile.learning_rate
 
 
 def test_infersent_has_its_own_recipe_in_every_profile():
@@ -146,6 +149,42 @@ def test_infersent_has_its_own_recipe_in_every_profile():
 def test_a_head_that_begins_as_before_is_not_mentioned():
     assert "init" not in described(compose(["loss.init=torch"]).loss)
     assert described(compose([]).loss)["init"] == "bert"
+
+
+def rekeyed():
+    """Components of the committed runs that would be described in another way today."""
+    found = []
+    for path in sorted((CONFIG_DIR.parent / "results" / "lite" / "records").glob("*.json")):
+        runs = [one for one in records_in(path).values() if one["kind"] == "train"]
+        for run in runs:
+            for group in ("pooling", "loss", "optimizer"):
+                stored = run["settings"][group]
+                target = compose([f"{group}={stored['name']}"])[group]["_target_"]
+                own = {k: v for k, v in stored.items() if k not in ("name", "version")}
+                now = described(OmegaConf.create({"_target_": target, **own}))
+                found.append((run["key"], group, now, stored))
+    assert len(found) > 30, "there are committed runs"
+    return {(key, group) for key, group, now, stored in found if now != stored}
+
+
+def test_no_option_of_a_component_re_keys_the_committed_runs():
+    """An option that came later belongs into `_AS_BEFORE`, or its runs are trained anew."""
+    assert rekeyed() == set()
+
+
+def test_a_new_option_would_re_key_the_runs_of_its_component_and_no_others(monkeypatch):
+    def later(self, width, init="torch", temperature=1.0): ...
+
+    monkeypatch.setattr(RegressionLoss, "__init__", later)
+    node = OmegaConf.create({"_target_": f"{RegressionLoss.__module__}.RegressionLoss"})
+    assert described(node) == {
+        "name": "regression",
+        "version": RegressionLoss.VERSION,
+        "init": "torch",  # of other heads it is no part, of this one it would be
+        "temperature": 1.0,
+    }
+    found = rekeyed()
+    assert found and {group for _, group in found} == {"loss"}
 
 
 SLIPS = {

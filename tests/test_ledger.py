@@ -217,10 +217,33 @@ def test_published_records_stand_in_for_an_empty_ledger(tmp_path):
     published = Published(tmp_path)
     assert published.get("0000000000000000", RUNS["train"]["key"])["schema"] == SCHEMA
     assert published.get("0000000000000000") is None
-    assert published.score(RUNS["train"]["key"], score["settings"]["task"]) == score
-    assert published.score(RUNS["train"]["key"], "sts12") is None
+    assert published.score(RUNS["train"]["key"], score["settings"]) == score
+    assert published.score(RUNS["train"]["key"], {**score["settings"], "data": "other"}) is None
     assert published.used == {RUNS["train"]["key"], score["key"]}
     assert Published(tmp_path / "not there").get(RUNS["train"]["key"]) is None
+
+
+def test_published_scores_of_one_run_and_task_do_not_hide_each_other(tmp_path):
+    settings = {"task": "mr", "data": "d", "encoder": {"model": "m", "precision": "fp32"}}
+    various = [
+        {**settings, "classifier": {"name": "batched", "kfold": 10}},
+        {**settings, "classifier": {"name": "batched", "kfold": 5}},
+        {**settings, "classifier": {"name": "sklearn", "kfold": 10}},
+        {**settings, "folds_of": "within_topic"},
+        {**settings, "encoder": {"model": "m", "precision": "bf16"}},
+    ]
+    empty = {"kind": "evaluate", "run": "0" * 16, "schema": SCHEMA, "seed": None, "facts": []}
+    records = {
+        f"{n:016x}": {**empty, "key": f"{n:016x}", "settings": one, "scores": {"accuracy": n}}
+        for n, one in enumerate(various)
+    }
+    (tmp_path / "table_5.json").write_text(json.dumps({"records": records}))
+    published = Published(tmp_path)
+    for n, one in enumerate(various):
+        asked = {**one, "encoder": {"precision": one["encoder"]["precision"]}}
+        assert published.score("0" * 16, asked)["scores"] == {"accuracy": n}
+    assert published.score("0" * 16, settings) is None and published.score("1", various[0]) is None
+    assert published.used == set(records)
 
 
 @pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])

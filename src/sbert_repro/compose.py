@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -123,9 +123,13 @@ change a run without being part of its key."""
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
-_AS_BEFORE = {"init": "torch"}
-"""Options that came later, and what was done before: at that value they are no part of a key, so
-that earlier runs keep theirs."""
+_AS_BEFORE: Mapping[tuple[str, str], Any] = {
+    ("classification", "init"): "torch",
+    ("cross_classification", "init"): "torch",
+    ("cross_regression", "init"): "torch",
+}
+"""Component and option that came later → what was done before: at that value the option is no part
+of a key, so that earlier runs keep theirs."""
 
 
 # Composing
@@ -450,8 +454,8 @@ def described(node: DictConfig) -> dict[str, Any]:
     parameters = inspect.signature(target).parameters.values()
     options = {p.name: p.default for p in parameters if p.default is not p.empty}
     options |= {k: v for k, v in plain(node).items() if k != "_target_"}
-    before = _AS_BEFORE
-    options = {k: v for k, v in options.items() if k not in before or v != before[k]}
+    later = {k: _AS_BEFORE[target.name, k] for k in options if (target.name, k) in _AS_BEFORE}
+    options = {k: v for k, v in options.items() if k not in later or v != later[k]}
     described: dict[str, Any] = plain({**options, "name": target.name, "version": target.VERSION})
     return described
 

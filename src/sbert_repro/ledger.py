@@ -197,7 +197,7 @@ class Published:
             self._records |= records_in(path)
         for record in self._records.values():
             if record["kind"] == "evaluate" and record.get("run"):
-                self._scores[record["run"], record["settings"]["task"]] = record
+                self._scores[record["run"], _without_model(record["settings"])] = record
 
     def get(self, *keys: str) -> Record | None:
         """Return a record by its key.
@@ -210,22 +210,28 @@ class Published:
         """
         return self._returned(next((self._records[k] for k in keys if k in self._records), None))
 
-    def score(self, run: str, task: str) -> Record | None:
-        """Return the evaluation of a run's model on a task, without having the model.
+    def score(self, run: str, settings: Mapping[str, Any]) -> Record | None:
+        """Return an evaluation of a run's model, without having the model.
 
         Args:
             run: The run's key, as its published record has it.
-            task: The task's name.
+            settings: All that the evaluation's key is made of; of the encoder its precision, since
+                the run tells the rest: task, data, metric, and the classifier or folds if any.
 
         Returns:
             The record, or ``None``.
         """
-        return self._returned(self._scores.get((run, task)))
+        return self._returned(self._scores.get((run, _without_model(settings))))
 
     def _returned(self, record: Record | None) -> Record | None:
         if record is not None:
             self.used.add(record["key"])
         return record
+
+
+def _without_model(settings: Mapping[str, Any]) -> str:
+    encoder = {"precision": settings["encoder"].get("precision")}
+    return json.dumps(_plain({**settings, "encoder": encoder}), sort_keys=True)
 
 
 def records_in(path: Path) -> dict[str, Record]:

@@ -173,7 +173,7 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
         UserError: If the model or the run is missing.
     """
     options: dict[str, Any] = {
-        "precision": plain(config.get("precision")) or "fp32",
+        "precision": _precision(config),
         "engine": config.get("engine") or "auto",
         "progress": config.trainer.progress if "trainer" in config else config.progress,
     }
@@ -185,6 +185,12 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
         config.encoder, pooling=pooling, models_root=config.paths.models, **options
     )
     return model
+
+
+def _precision(config: DictConfig) -> str:
+    return (
+        plain(config.get("precision")) or "fp32"
+    )  # a training's options have none: it is scored so
 
 
 def scored(
@@ -200,7 +206,7 @@ def scored(
         run: A finished run's key, or ``None``.
         tasks: Names as in `resolve`.
         published: Records that count where the ledger has none: of a run whose model is not here by
-            its key and the task, with the same data and measure; of other encoders by their key.
+            the run's key and the evaluation's settings; of other encoders by their key.
 
     Returns:
         dict[str, Record | None]: Task → record, ``None`` where there is none yet.
@@ -211,23 +217,15 @@ def scored(
     ledger, data = Ledger(_runs(config)), _data(config, tasks)
     published = published or Published(None)
     if run is not None and not (ledger.folder(run) / "model").is_dir():
-        of_run = {one.task.name: published.score(run, one.task.name) for one in data}
+        known = {"encoder": {"precision": _precision(config)}}
         return {
-            one.task.name: record if _is_of_task(record := of_run[one.task.name], one) else None
-            for one in data
+            one.task.name: published.score(run, {**known, **_settings_of_task(one)}) for one in data
         }
     encoder = encoder_of(config, run)
     found = look_up(encoder, data, ledger)
     return {
         one.task.name: found[one.task.name] or published.get(score_key(encoder, one))
         for one in data
-    }
-
-
-def _is_of_task(record: Record | None, data: TaskData) -> bool:
-    """Tell whether a published score was measured on the data that are here, as it would be now."""
-    return record is not None and _settings_of_task(data) == {
-        name: value for name, value in record["settings"].items() if name != "encoder"
     }
 
 
