@@ -247,17 +247,21 @@ SOURCES = ["snli_train", "lingnli", "mnli_nyu_train", "cad_combined_train", "tax
 @pytest.mark.parametrize(
     ("changed", "limit", "said"),
     [
-        ({"source": SOURCES}, None, "6 pairs, 4 of them of the complete set's 942,069"),
-        ({"source": SOURCES}, 3, "3 pairs, 2 of them of the complete set's 942,069"),
+        ({"source": SOURCES}, None, "6 training pairs, 4 of them of the complete set's 942,069"),
+        ({"source": SOURCES}, 3, "3 training pairs, 2 of them of the complete set's 942,069"),
         ({"source": SOURCES}, 1, "1 of 942,069 training pairs"),
         (
             {"source": SOURCES, "label": ["-", *["neutral"] * 5]},
             2,
-            "2 pairs, 1 of them of the complete set's 942,069",
+            "2 training pairs, 1 of them of the complete set's 942,069",
         ),
         ({}, None, "6 of 942,069 training pairs"),
         ({"source": ["snli", "mnli_train"] * 3}, None, "6 of 942,069 training pairs"),
-        ({"source": ["snli", None] * 3}, 2, "2 pairs, 1 of them of the complete set's 942,069"),
+        (
+            {"source": ["snli", None] * 3},
+            2,
+            "2 training pairs, 1 of them of the complete set's 942,069",
+        ),
     ],
 )
 def test_rows_of_other_corpora_are_told_apart(
@@ -281,7 +285,7 @@ MIXED = {
 @pytest.mark.parametrize(
     ("sources", "limit", "premises", "said"),
     [
-        (None, None, "abcdef", "6 pairs, 4 of them of the complete set's 942,069"),
+        (None, None, "abcdef", "6 training pairs, 4 of them of the complete set's 942,069"),
         (["snli"], None, "bf", "2 of 942,069 training pairs"),
         (["snli", "mnli"], None, "bcef", "4 of 942,069 training pairs"),
         (["mnli", "snli"], 3, "bce", "3 of 942,069 training pairs"),
@@ -439,4 +443,4 @@ def test_triplets_without_rows_or_columns_or_some(triplets, write, tmp_path):
     write(triplets, "train", {name: texts[:20] for name, texts in TRIPLETS.items()})
     assert "20 of 23 triplets" in str(refusal(triplets, tmp_path, "train"))
     split = read(triplets, tmp_path, "train", allow_partial=True)
-    assert sentences(split.facts) == ["Wikipedia sections: 20 of 23 triplets"]
+    assert sentences(split.facts) == ["Wikipedia sections: 20 of 23 training triplets"]
