@@ -158,12 +158,14 @@ def _weights(one: Fact) -> str:
 
 
 def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
-    precision = one.get("precision", "fp32")  # records made before there was another one
-    how = f"{precision}, {quantisation}" if precision == "int8" else precision
+    version = one["runtime"]
+    if one.get("precision"):  # records made before there was another than fp32 have none
+        how = f", {quantisation}" if one["precision"] == "int8" else ""
+        version = f"{version} ({one['precision']}{how})"
     return (
         f"encode of sentence-transformers {one['library']} with its network in {runtime} "
-        f"{one['runtime']} ({how}), over a graph exported here by torch.onnx: the library's own "
-        "backend needs optimum, which has no release for transformers 5"
+        f"{version}, over a graph exported here by torch.onnx: the library's own onnx backend "
+        "needs optimum, which has no release for transformers 5"
     )
 
 
