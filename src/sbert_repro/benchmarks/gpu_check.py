@@ -238,7 +238,7 @@ def train_ratios(cache: Path) -> Iterator[str]:
     from sbert_repro.benchmarks.train import train_by_library, train_by_ours
 
     folder = prepare_weights(cache)
-    rows = {
+    rows: dict[str, list[Any]] = {
         "sentence1": ["a man plays guitar in the park"] * 6400,
         "sentence2": ["the dog sleeps"] * 6400,
         "label": [0, 1, 2, 0] * 1600,

@@ -360,7 +360,10 @@ class OpenVinoEncoder(_OtherNetwork):
         if self.precision == "int8":
             graph = self._quantized(graph)
         # As many threads as PyTorch's rows have; one stream, since one batch is computed at a time.
-        options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
+        options: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
         if self.precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[self.precision]
         core = self.runtime.Core()
