@@ -529,9 +529,11 @@ def cell_name(ref: Ref) -> str:
 
 
 def not_run(judged: Judged) -> str:
-    """Say which rows are missing; of those that are timed, where."""
-    timed = judged.claim.rule == "ratio"
-    named = [f"{row} on {column}" if timed else row for _, row, column in judged.missing]
+    """Say which rows are missing; of Table 7's, on which device."""
+    named = [
+        f"{row} on {column}" if judged.claim.rule == "ratio" and table != HEADLINE else row
+        for table, row, column in judged.missing
+    ]
     return f"{', '.join(dict.fromkeys(named))} not run" if named else ""
 
 
@@ -623,14 +625,13 @@ _COUNTED = {HOLDS: "hold", FAILS: "fail", UNSURE: "cannot be said"}
 _READING = (
     "The paper's and ours: a difference of cells, or the ratio of two speeds. Of a claim with "
     "several comparisons, the one that decides it; “from” names its cell.",
-    "± is half of a 95 % interval: over seeds (Welch) and over test items (a bootstrap that draws "
-    "the items once for all systems) where both are known, the wider counts. Without them it comes "
-    "from the cells' own intervals, and for speeds from the slowest and the fastest repeats.",
+    "± is half of the 95 % interval, from what “from” lists: seeds (Welch), test items (a "
+    "bootstrap that draws them once for all systems), or where neither can be had the cells' own "
+    "intervals; for speeds the slowest and the fastest repeats. Of several it spans all. A model "
+    "of 1 seed says nothing of other seeds.",
     "holds: the whole interval is above what is needed. fails: all of it is below. cannot say: it "
-    "is on both sides, or there is none. A figure that the paper gives is a least value: more is "
-    "not less true.",
-    "of the stand-ins: other models or data stand in for the paper's, so that nothing is said of "
-    "those.",
+    "is on both sides, or there is none. More than the paper's figure is not less true.",
+    "of the stand-ins: other models or data stand in for the paper's, so nothing is said of those.",
 )
 
 
