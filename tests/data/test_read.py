@@ -383,7 +383,7 @@ def test_triplets_are_those_of_the_file(triplets: DataSet, write: Write, tmp_pat
     assert split.target is None and not is_partial(split.facts) and len(split) == ROWS
     limited = read(triplets, tmp_path, "train", limit=7)
     assert list(limited.texts["negative"]) == TRIPLETS["negative"][:7]
-    assert sentences(limited.facts) == [f"Wikipedia sections: 7 of {ROWS} triplets"]
+    assert sentences(limited.facts) == [f"Wikipedia sections: 7 of {ROWS} training triplets"]
 
 
 @settings(max_examples=60)

@@ -104,4 +104,4 @@ def test_through_the_one_path_of_evaluation(tmp_path, monkeypatch):
         evaluate(Points(), "wikisections", tmp_path)
     found = evaluate(Points(), "wikisections", tmp_path, allow_partial=True)["wikisections"]
     assert found["accuracy"] == 50.0
-    assert sentences(found["facts"]) == ["Wikipedia sections: 2 of 3 triplets"]
+    assert sentences(found["facts"]) == ["Wikipedia sections: 2 of 3 test triplets"]
