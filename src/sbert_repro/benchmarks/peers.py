@@ -375,7 +375,6 @@ class OpenVinoEncoder(_OtherNetwork):
         folder = self.cache / "openvino" / "-".join([graph.stem, "int8", *versions])
 
         def fill(empty: Path) -> list[dict[str, Any]]:
-            logging.getLogger("nncf").setLevel(logging.ERROR)
             tokenizer = load_tokenizer(self.folder)
             split = read(
                 dataset("nli"), Path(cast(str, self.data_root)), "train", limit=_CALIBRATION,
@@ -386,7 +385,7 @@ class OpenVinoEncoder(_OtherNetwork):
             def inputs(text: str) -> dict[str, Any]:
                 return dict(tokenizer([text], truncation=True, max_length=128, return_tensors="np"))
 
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), _silent_exporter():
                 model = nncf.quantize(
                     self.runtime.Core().read_model(graph),
                     nncf.Dataset(texts, inputs),
@@ -478,18 +477,15 @@ class _LastStates(nn.Module):
 
 @contextlib.contextmanager
 def _silent_exporter() -> Iterator[None]:
-    """Keep the exporter from listing what is not installed, found twice or deprecated."""
-    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
+    """Keep exporters from listing what is not installed, found twice, or left as it is."""
+    before = logging.root.manager.disable  # ONNX Runtime logs to the root
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+        logging.disable(before)
 
 
 class PaddedEncoder:
