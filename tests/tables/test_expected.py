@@ -1,8 +1,8 @@
 """What was accepted, from records only, and what has moved since."""
 
 import json
-import statistics
 import runpy
+import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
