@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sbert_repro.facts import fact
+from sbert_repro.facts import fact, rows
 from sbert_repro.tables import cells, plan, render, spec
 from sbert_repro.tables.cells import Caption, Cell, Training
 from sbert_repro.tables.launch import InProcess, carry_out
@@ -19,9 +19,10 @@ from sbert_repro.tables.render import Sheet, as_csv, as_json, as_markdown, sheet
 from .conftest import COMPARED, FOLDED
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-NLI = "all-MiniLM-L6-v2 fine-tuned on 20,000 NLI pairs, classification (u, v, |u-v|)"
+RAW = "random 2-layer BERT on GloVe"
+NLI = f"{RAW} fine-tuned on 20,000 NLI pairs, classification (u, v, |u-v|)"
 LEGEND = [
-    "ᵃ all-MiniLM-L6-v2, mean",
+    f"ᵃ {RAW}, mean",
     f"ᵇ {NLI}, mean",
     f"ᶜ {NLI}, then on 5,749 STSb pairs, regression, mean",
 ]
@@ -113,8 +114,7 @@ def test_rows_with_the_same_stand_in_share_a_mark_and_columns_may_differ(finishe
     found = finished("lite", table=spec.load("6"))
     legend = render.legend_of(found)
     assert legend[0] == (
-        f"ᵃ NLI: {NLI}, mean; "
-        "STSb: all-MiniLM-L6-v2 fine-tuned on 5,749 STSb pairs, regression, mean"
+        f"ᵃ NLI: {NLI}, mean; STSb: {RAW} fine-tuned on 5,749 STSb pairs, regression, mean"
     )
     assert len(legend) == 10
     table = as_markdown(found)
@@ -124,7 +124,7 @@ def test_rows_with_the_same_stand_in_share_a_mark_and_columns_may_differ(finishe
 
 
 def test_markdown_says_where_the_numbers_come_from(finished):
-    said = as_markdown(finished("lite"))
+    said = as_markdown(finished("lite", ["profile.max_seeds=1"]))
     assert "> **LITE: real data at CPU size." in said
     assert "- NLI; NLI then STSb: NLI: 20,000 of 942,069 training pairs" in said
     assert "- NLI: Look | here." in said
@@ -133,7 +133,16 @@ def test_markdown_says_where_the_numbers_come_from(finished):
     assert "- Hardware: Some CPU, 2 cores, 4 GiB, 1 × Some GPU." in said
     assert "- Time: training 4 min (2 records), evaluation 12 s (6 records)." in said
     assert "- Code: 0123456789ab." in said
-    assert "  - `python train.py profile=lite encoder=minilm_l6 experiment=nli seed=1 " in said
+    assert "  - `python train.py profile=lite encoder=glove_bert experiment=nli seed=1 " in said
+
+
+def test_the_banner_says_once_where_training_rows_are_from(planned):
+    count = {"title": "NLI", "unit": "pairs", "used": 10, "expected": 942_069, "own": 8}
+    mixed = rows("nli", "train", **count, shares={"snli": 3, "mnli": 5})
+    cell = Cell("NLI", "A", "spearman", None, facts=(mixed,))
+    assert render._banner(planned("demo"), [cell, cell]).endswith(
+        "about the paper. NLI, 10 pairs: 50 % mnli, 30 % snli, 20 % not in the paper."
+    )
 
 
 def test_a_changed_option_is_said(finished):
