@@ -27,9 +27,9 @@ TIMED := $(patsubst configs/tables/table_%.yaml,%,$(shell grep -l '^timed: true'
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1	/p' Makefile | expand -t 24
-	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local  JOBS=1  ARGS=\"hydra overrides\"  EXTRAS=$(KNOWN_EXTRAS)"
+	@echo "  PROFILE=paper|lite|demo  LAUNCHER=local|ray  JOBS=1  ARGS=\"hydra overrides\"  EXTRAS=$(KNOWN_EXTRAS)"
 
-setup: $(BUILT) $(BUILT_EXTRAS)  ## build .venv from requirements.lock; EXTRAS=use adds TensorFlow, EXTRAS=peers ONNX Runtime and OpenVINO, EXTRAS=lite the models of PROFILE=lite
+setup: $(BUILT) $(BUILT_EXTRAS)  ## build .venv from requirements.lock; EXTRAS=use adds TensorFlow, EXTRAS=peers ONNX Runtime and OpenVINO, EXTRAS=lite the models of PROFILE=lite, EXTRAS=ray LAUNCHER=ray
 
 $(BUILT): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on this machine: install Python 3.11 or newer"; exit 1; }

@@ -69,9 +69,12 @@ def main() -> None:
         source = "requirements.in and pyproject.toml"
         write("requirements.lock", report, pins(report), source=source, left_out=LEFT_OUT)
     common = set((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
-    for extra in sys.argv[1:] or extras():
-        # Constrained by the main lock, so that an extra changes none of its versions.
-        report = resolve("-c", "requirements.lock", f".[{extra}]")
+    chosen, done = sys.argv[1:] or extras(), set(extras()) - set(sys.argv[1:] or extras())
+    for extra in chosen:
+        # Constrained by the other locks, so that an extra changes none of their versions.
+        locks = ["requirements.lock", *(f"requirements-{name}.lock" for name in sorted(done))]
+        report = resolve(*(word for lock in locks for word in ("-c", lock)), f".[{extra}]")
+        done.add(extra)
         lines = [line for line in pins(report) if line not in common]
         source = f"the extra {extra} of pyproject.toml"
         write(f"requirements-{extra}.lock", report, lines, source=source, left_out=BESIDE)

@@ -29,8 +29,8 @@ _OWN = {"table": "", "profile": "paper", "launcher": "local", "jobs": "1", "agai
 _MEANING = {
     "table=N": "the number of a table in the paper, or recipes; all: every one, with --dry-run",
     "profile=paper": "paper, lite (real data at CPU size) or demo (synthetic)",
-    "jobs=1": "how many models at a time, each in a process of its own",
-    "launcher=local": "who does the work",
+    "jobs=1": "how many models at a time, each in a process of its own; with ray: on each GPU",
+    "launcher=local": "local: this machine; ray: the cluster of RAY_ADDRESS, or one of its own",
     "again=false": "true: also write a table with fewer numbers than the file there; time again",
     "--dry-run": "show what is done and what is left, and do nothing",
 }
@@ -170,8 +170,7 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
         profile: Name of the profile.
         changes: Options of train.py.
     """
-    from sbert_repro.benchmarks import train
-    from sbert_repro.tables import launch, plan, render
+    from sbert_repro.tables import forecast, launch, plan, render
 
     request = plan.Request(profile, tuple(changes))
     base = compose_table(profile, changes)
@@ -185,9 +184,9 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
             print(launch.hours_on_cpu(base, stages, work))
         return
     total = plan.all_tables(request, base, work, records)
-    trainings, new = plan.cost_of_trainings(total.stages.values(), records)
+    trainings, _ = plan.cost_of_trainings(total.stages.values(), records)
     lines = render.all_tables(total, trainings, profile)
-    lines += train.hours([one.config for one in new], Path(base.paths.results), profile)
+    lines += forecast.hours(total, records, Path(base.paths.results), profile)
     if total.stages and launch.lacks_gpu(base):
         lines.append("trainer.accelerator=auto finds no GPU here: all of it would run on the CPU.")
     print("\n".join(lines))
@@ -214,11 +213,12 @@ def reproduce(
     request = plan.Request(profile, tuple(changes))
     base = compose_table(profile, changes)
     prepare(base)
-    work = launch.LedgerWork(base)
+    work = launch.LedgerWork(base, launch.group_of(table.file, profile))
     chosen = launch.launcher(launcher)(work, count, base)
     made = plan.make(table, request, base, work)
     folder = Path(base.paths.results) / profile
-    launch.warn_without_gpu(base, work, lambda: plan.missing_stages(made.left))
+    if launcher == "local":
+        launch.warn_without_gpu(base, work, lambda: plan.missing_stages(made.left))
 
     def write(so_far: plan.Results) -> None:
         page = render.sheet(made, so_far)

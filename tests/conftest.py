@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -89,6 +92,62 @@ def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _save(RobertaModel(config), folder)
     RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=64).save_pretrained(folder)
     return folder
+
+
+class RayCluster:
+    """Two nodes of a Ray cluster on this machine, with one core each.
+
+    Attributes:
+        environment: What a command needs to use it.
+    """
+
+    def __init__(self, *words: str) -> None:
+        secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+        local = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        for _ in range(5):  # Ray gives up after 30 seconds, which a busy machine may need
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **secret},
+            )
+            if address := self._answer():
+                break
+            self.process.wait()
+        assert address, "the cluster did not start"
+        self.environment = {**secret, **local, "RAY_ADDRESS": address}
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def kill_second_node(self) -> None:
+        """Take it away, as when its machine is switched off."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("kill\n")
+        self.process.stdin.flush()
+        assert self._answer() == "killed"
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        self.process.communicate()
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[Callable[..., RayCluster]]:
+    """Start a Ray cluster of two nodes; "dashboard" starts that too."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: make setup EXTRAS=ray")
+    started: list[RayCluster] = []
+
+    def start(*words: str) -> RayCluster:
+        started.append(RayCluster(*words))
+        return started[-1]
+
+    yield start
+    for cluster in started:
+        cluster.stop()
 
 
 @pytest.fixture(autouse=True)

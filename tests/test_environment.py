@@ -90,6 +90,14 @@ def test_the_lock_of_an_extra_holds_it_and_changes_nothing_in_the_lock(extra):
         assert wanted.specifier.contains(both[canonicalize_name(wanted.name)])
 
 
+def test_extras_can_be_installed_together():
+    wanted: dict[str, set[str]] = {}
+    for extra in EXTRAS:
+        for name, version in pins(read_requirements(ROOT / f"requirements-{extra}.lock")).items():
+            wanted.setdefault(name, set()).add(version)
+    assert not {name: versions for name, versions in wanted.items() if len(versions) > 1}
+
+
 def test_every_lock_of_an_extra_is_one_of_an_extra():
     locks = {p.stem.removeprefix("requirements-") for p in ROOT.glob("requirements-*.lock")}
     assert locks == set(EXTRAS)

@@ -148,6 +148,7 @@ class WandbConfig:
     """Weights & Biases."""
 
     project: str | None = None  # null: sbert_repro-<profile>
+    group: str | None = None  # null: the runs of a table share one
     mode: WandbMode = WandbMode.auto
 
 

@@ -196,7 +196,7 @@ def test_the_command_line_chooses_the_launcher(planned, work):
     base = planned().base
     assert isinstance(launch.launcher("local")(work, 1, base), InProcess)
     assert isinstance(launch.launcher("local")(work, 4, base), Processes)
-    with pytest.raises(UserError, match=r"launcher=slurm: .* there are: local"):
+    with pytest.raises(UserError, match=r"launcher=slurm: .* there are: local, ray"):
         launch.launcher("slurm")
     base = planned(changes=["trainer.devices=3"]).base
     with pytest.raises(UserError, match=r"jobs=2 with trainer\.devices=3: either"):

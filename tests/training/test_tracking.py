@@ -31,7 +31,7 @@ def server_not_asked_yet(monkeypatch):
 def config_in(folder, chosen="offline"):
     return OmegaConf.create(
         {
-            "wandb": {"project": None, "mode": chosen},
+            "wandb": {"project": None, "group": None, "mode": chosen},
             "paths": {"results": str(folder)},
             "profile": {"name": "demo"},
             "seed": 3,
@@ -156,7 +156,7 @@ import sys
 from omegaconf import OmegaConf
 from sbert_repro.training import tracking
 tracking._SPARSE["init_timeout"] = 2.0
-where = {"wandb": {"project": "p", "mode": "auto"}, "paths": {"results": sys.argv[1]}}
+where = {"wandb": {"project": "p", "group": "g", "mode": "auto"}, "paths": {"results": sys.argv[1]}}
 where |= {"profile": {"name": "demo"}, "seed": 1}
 run = tracking.start(OmegaConf.create(where), "0123456789abcdef", {"seed": 3})
 run.log({"loss": 0.5}, 1)

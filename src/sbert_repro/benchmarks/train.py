@@ -1,6 +1,6 @@
 """``what=train``: pairs a second of training on NLI, ours beside sentence-transformers' trainer.
 
-Also what a table's dry run reckons with: the hours that trainings would take at a measured speed.
+Also what a dry run reckons with (`tables.forecast`): the speeds that were measured.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.pretrained import load
 
 FILE = "benchmark_train.json"
-"""Where ``results/<profile>`` keeps the figures that `hours` reads."""
+"""Where ``results/<profile>`` keeps the figures that `speeds` reads."""
 _LIBRARY = "sentence_transformers"
 _GOALS = {"cpu": 6.0, "cuda": 3.0}
 """Least ratio of our bf16 speed to the trainer's fp32 speed."""
@@ -438,6 +438,13 @@ class TrainingSpeed:
     gpus: bool
     rates: dict[str, float]
 
+    def seconds(self, config: DictConfig) -> float:
+        """Return how long a training takes at this speed, if it is like the one measured.
+
+        Each pair counts as long as those of NLI; looks at dev are left out.
+        """
+        return examples(config) / self.rates[plain(config.trainer.precision)]
+
     def why_not(self, config: DictConfig) -> str:
         """Say what makes a training unlike the one that was measured; "" when nothing does."""
         path, precision = str(config.encoder.get("path")), plain(config.trainer.precision)
@@ -471,7 +478,7 @@ def speeds(results: Path) -> list[TrainingSpeed]:
             found.append(_read_speed(path))
         except (OSError, ValueError, KeyError, TypeError) as problem:
             why = f"{type(problem).__name__}: {problem}"
-            _log.warning("%s: no figures of what=train (%s); %s", path, why, _advice(path))
+            _log.warning("%s: no figures of what=train (%s); %s", path, why, advice(path))
     return found
 
 
@@ -485,12 +492,20 @@ def _read_speed(path: Path) -> TrainingSpeed:
     }
     if not rates or min(rates.values()) <= 0:
         raise ValueError("no speed of ours in rows")
-    where = f"{machine({'hardware': on['hardware']})}, {int(on['threads'])} threads"
+    where = machine({"hardware": on["hardware"], "threads": int(on["threads"])})
     gpus = bool(on["hardware"].get("gpus"))
     return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, gpus, rates)
 
 
-def _advice(path: Path) -> str:
+def advice(path: Path) -> str:
+    """Say which command writes figures to a file.
+
+    Args:
+        path: ``results/<profile>/benchmark_train.json``.
+
+    Returns:
+        Half a sentence.
+    """
     words = f"what=train profile={path.parent.name} output={path}"
     return f"`python scripts/benchmark.py {words}` measures the speed of training"
 
@@ -511,13 +526,13 @@ def hours(
         on_cpu: Leave out the speeds of machines that have a GPU.
 
     Returns:
-        A line for each machine that was measured; it also names what it leaves out.
+        Half a sentence.
     """
     if not trainings:
         return []
     measured = [speed for speed in speeds(results) if not (on_cpu and speed.gpus)]
     if not measured:
-        return [f"No estimate from a speed: {_advice(results / profile / FILE)}."]
+        return [f"No estimate from a speed: {advice(results / profile / FILE)}."]
     return [_hours_at(speed, trainings) for speed in measured]
 
 

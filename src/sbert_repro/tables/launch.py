@@ -19,6 +19,7 @@ import contextlib
 import functools
 import gc
 import io
+import json
 import logging
 import multiprocessing
 import os
@@ -32,7 +33,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
 
 from omegaconf import DictConfig, open_dict
@@ -42,6 +43,7 @@ from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.redaction import log_masked, masked
+from sbert_repro.storage import filling, write_file, write_once
 from sbert_repro.tables.plan import (
     Job,
     Plan,
@@ -72,9 +74,11 @@ class LedgerWork:
 
     Args:
         config: Composed options; `paths` and `profile` are read.
+        group: The group of its runs in W&B, where their own options name none.
     """
 
-    def __init__(self, config: DictConfig) -> None:
+    def __init__(self, config: DictConfig, group: str | None = None) -> None:
+        self.group = group
         results = Path(config.paths.results)
         self.ledger = Ledger(results / "runs")
         profile = config.profile
@@ -133,7 +137,9 @@ class LedgerWork:
         """Train, or find the run in the ledger."""
         from sbert_repro.training.run import train
 
-        return train(config, list(overrides))
+        grouped = config.copy()
+        grouped.wandb.group = config.wandb.group or self.group
+        return train(grouped, list(overrides))
 
     def scored(
         self, config: DictConfig, run: str | None, tasks: Sequence[str]
@@ -297,24 +303,60 @@ def execute(job: Job, work: Work, at_once: int = 1) -> Result:
     Returns:
         Scores, or the reason why there are none.
     """
-    trained: list[Record] = []
-    run = ""
+    trained: tuple[Record, ...] = ()
+    for stage in job.stages:
+        result = train_stage(stage, job.title, work, at_once)
+        if result.reason:
+            return result
+        trained += result.trained
+    return score_model(job, trained, work, at_once)
+
+
+def train_stage(stage: Stage, title: str, work: Work, at_once: int = 1) -> Result:
+    """Train one stage, whose first stage has been trained.
+
+    Args:
+        stage: The training run.
+        title: Of the job that it belongs to, for the log.
+        work: Training and evaluation.
+        at_once: How many jobs there are at a time.
+
+    Returns:
+        Its record, or the reason why there is none.
+    """
+    config = stage.config if at_once == 1 else without_bars(stage.config)
     try:
-        for stage in job.stages:
-            run = str(stage.key)
-            config = stage.config if at_once == 1 else _without_bars(stage.config)
-            trained.append(work.train(config, stage.overrides))
-        run = ""
-        assert job.config is not None, "a job without options has a reason"
-        config = job.config if at_once == 1 else _without_bars(job.config)
-        model = trained[-1]["key"] if trained else None
-        return Result(work.score(config, model, job.tasks), tuple(trained))
+        return Result(trained=(work.train(config, stage.overrides),))
     except Exception as raised:
-        error = _out_of_memory(at_once) if _is_memory(raised) else raised
-        reason = Reason.of(error, at_work=True)
-        unexpected = not isinstance(raised, UserError)
-        _log.error("%s: %s", job.title, reason.advice, exc_info=unexpected)
-        return Result(reason=reason, failed_run=run)
+        return _failure(raised, title, at_once, str(stage.key))
+
+
+def score_model(job: Job, trained: tuple[Record, ...], work: Work, at_once: int = 1) -> Result:
+    """Score the model of a job.
+
+    Args:
+        job: The model, and what it is scored for.
+        trained: Records of its training runs, the first stage first.
+        work: Training and evaluation.
+        at_once: How many jobs there are at a time.
+
+    Returns:
+        Scores, or the reason why there are none.
+    """
+    assert job.config is not None, "a job without options has a reason"
+    config = job.config if at_once == 1 else without_bars(job.config)
+    model = trained[-1]["key"] if trained else None
+    try:
+        return Result(work.score(config, model, job.tasks), trained)
+    except Exception as raised:
+        return _failure(raised, job.title, at_once)
+
+
+def _failure(raised: Exception, title: str, at_once: int, run: str = "") -> Result:
+    error = _out_of_memory(at_once) if _is_memory(raised) else raised
+    reason = Reason.of(error, at_work=True)
+    _log.error("%s: %s", title, reason.advice, exc_info=not isinstance(raised, UserError))
+    return Result(reason=reason, failed_run=run)
 
 
 def _out_of_memory(at_once: int) -> UserError:
@@ -389,7 +431,7 @@ class Processes:
         idle: list[ProcessPoolExecutor] = []
         # Every process ends when this end is closed, by us or because we are dead.
         their_end, our_end = multiprocessing.Pipe(duplex=False)
-        with _sigterm_as_exit():
+        with sigterm_as_exit():
             try:
                 while waiting or busy:
                     for job in list(waiting):
@@ -506,8 +548,12 @@ def _without_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM end this process in order, the others before it."""
+def sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end this process in order, the others before it.
+
+    Yields:
+        Nothing.
+    """
 
     def end(_number: int, _frame: object) -> NoReturn:
         raise SystemExit(_TERMINATED)
@@ -557,8 +603,15 @@ def _execute(job: Job) -> Result:
     return result
 
 
-def _without_bars(config: DictConfig) -> DictConfig:
-    """Return a copy of some options that shows no progress."""
+def without_bars(config: DictConfig) -> DictConfig:
+    """Return a copy of some options that shows no progress.
+
+    Args:
+        config: Of a training or an evaluation.
+
+    Returns:
+        The copy.
+    """
     copy = config.copy()
     with open_dict(copy):
         if "trainer" in copy:
@@ -566,6 +619,58 @@ def _without_bars(config: DictConfig) -> DictConfig:
         else:
             copy.progress = False
     return copy
+
+
+# What was done on a machine that does not see the results folder
+
+Files = dict[str, bytes]
+"""Name below the results folder → content."""
+
+
+def store(files: Files, results: Path) -> None:
+    """Put what another machine has made into the results folder, the record of a run last.
+
+    Args:
+        files: What it made.
+        results: The folder.
+
+    Raises:
+        UserError: If a name leads out of the folder, or the disk refuses a file.
+    """
+    from sbert_repro.training.run import add_scores
+
+    ledger, runs = Ledger(results / "runs"), dict[str, Files]()
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise UserError("leads out of the results folder", where=name)
+        if path.parts[0] == "runs":
+            key, own = path.parts[1], str(PurePosixPath(*path.parts[2:]))
+            runs.setdefault(key, {})[own] = content
+        else:
+            write_file(results / name, content)
+    for key, of_run in runs.items():
+        folder, scores = ledger.folder(key), of_run.pop("metrics.json", None)
+        with ledger.lock(key):
+            if ledger.get(key) is None:
+                _store_run(folder, of_run)
+        if scores is not None:
+            add_scores(folder, json.loads(scores))
+
+
+def _store_run(folder: Path, files: Files) -> None:
+    model = {name: content for name, content in files.items() if name.startswith("model/")}
+    if model:
+        with filling(folder / "model", replace=True) as place:
+            for name, content in model.items():
+                path = place / PurePosixPath(name).relative_to("model")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+    record = files.get("record.json")
+    for name in files.keys() - model.keys() - {"record.json"}:
+        write_file(folder / name, files[name])
+    if record is not None:
+        write_once(folder / "record.json", record)
 
 
 # The command line's words
@@ -585,17 +690,48 @@ def local(work: Work, count: int, base: DictConfig) -> Launcher:
     Raises:
         UserError: Each job wants several processes of its own.
     """
-    if count == 1:
-        return InProcess(work)
-    if (devices := base.trainer.devices) > 1:
+    refuse_both(count, base)
+    return InProcess(work) if count == 1 else Processes(work, count)
+
+
+def refuse_both(count: int, base: DictConfig) -> None:
+    """Refuse several jobs at a time that want several processes each.
+
+    Args:
+        count: How many jobs at a time.
+        base: The profile's options.
+
+    Raises:
+        UserError: If that is so.
+    """
+    if count > 1 and (devices := base.trainer.devices) > 1:
         raise UserError(
             "either several models at a time or several processes for each; leave one of them out",
             where=f"jobs={count} with trainer.devices={devices}",
         )
-    return Processes(work, count)
 
 
-LAUNCHERS: dict[str, Callable[[Work, int, DictConfig], Launcher]] = {"local": local}
+def ray(work: Work, count: int, base: DictConfig) -> Launcher:
+    """Carry out jobs on a Ray cluster.
+
+    Args:
+        work: Training and evaluation.
+        count: How many jobs share a GPU, or the cores of a machine without one.
+        base: The profile's options.
+
+    Returns:
+        The launcher.
+
+    Raises:
+        UserError: Ray is not installed, or the options do not fit together.
+    """
+    from sbert_repro.tables.ray import Ray  # it imports this module
+
+    refuse_both(count, base)
+    return Ray(work, count, base)
+
+
+LAUNCHERS: dict[str, Callable[[Work, int, DictConfig], Launcher]] = {"local": local, "ray": ray}
 """Word on the command line → what makes the launcher."""
 
 
@@ -617,6 +753,19 @@ def launcher(name: str) -> Callable[[Work, int, DictConfig], Launcher]:
     return LAUNCHERS[name]
 
 
+def group_of(name: str, profile: str) -> str:
+    """Name the group in W&B of all runs of a table.
+
+    Args:
+        name: What the table is called there, such as "table_6".
+        profile: Name of the profile.
+
+    Returns:
+        Such as "table_6_lite".
+    """
+    return f"{name}_{profile}"
+
+
 def track(base: DictConfig, name: str, text: str) -> None:
     """Send what was made to W&B as a table; never a reason to fail.
 
@@ -629,8 +778,9 @@ def track(base: DictConfig, name: str, text: str) -> None:
 
     from sbert_repro.training import tracking
 
-    run = tracking.start(
-        base, f"{name}_{base.profile.name}", {"table": name.removeprefix("table_")}
-    )
+    own = group_of(name, base.profile.name)
+    grouped = base.copy()
+    grouped.wandb.group = base.wandb.group or own
+    run = tracking.start(grouped, own, {"table": name.removeprefix("table_")})
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
     run.finish()

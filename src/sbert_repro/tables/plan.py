@@ -6,6 +6,7 @@ their keys, so a run that two rows need is one run, trained by whichever job com
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import statistics
@@ -106,6 +107,9 @@ class Work(Protocol):
 
     def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
         """Return the record of a finished training run; a UserError says that it diverged."""
+
+    def records(self) -> list[Record]:
+        """Return all records there are."""
 
     def train(self, config: DictConfig, overrides: Sequence[str]) -> Record:
         """Train, or find the run in the ledger."""
@@ -639,15 +643,11 @@ def cost_of_trainings(
     Returns:
         The cost; the trainings whose like was never measured.
     """
-    like: dict[str, list[Record]] = {}
-    for record in records:
-        if record["kind"] == "train":
-            like.setdefault(_duration_key(record["settings"]), []).append(record)
-    cost, new = Cost(), []
+    cost, new, like = Cost(), [], alike(records)
     for stage in stages:
         cost.trainings += 1
         cost.blocked += stage.needs is not None
-        found = like.get(_duration_key(stage.settings), []) if stage.key else []
+        found = like.get(duration_key(stage), [])
         if not found:
             new.append(stage)
             continue
@@ -656,8 +656,36 @@ def cost_of_trainings(
     return cost, new
 
 
+def alike(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Group records of trainings by what their time depends on.
+
+    Args:
+        records: Of the ledger; those of evaluations are left out.
+
+    Returns:
+        `duration_key` → records.
+    """
+    like: dict[str, list[Record]] = {}
+    for record in records:
+        if record["kind"] == "train":
+            like.setdefault(_duration_key(record["settings"]), []).append(record)
+    return like
+
+
+def duration_key(stage: Stage) -> str:
+    """Return what the time of a training depends on.
+
+    Args:
+        stage: The training.
+
+    Returns:
+        A text that is equal for trainings that take equally long; "" while that is not known.
+    """
+    return _duration_key(stage.settings) if stage.key else ""
+
+
 def _duration_key(settings: dict[str, Any]) -> str:
-    """Return what the time of a training depends on: not its seed, pooling or objective."""
+    """Leave out what changes no time: the seed, pooling, the objective."""
     data, trainer = settings.get("data", {}), settings.get("trainer", {})
     of_data = ("name", "split", "limit", "max_length", "pair_length", "swapped", "sha256")
     of_trainer = ("epochs", "max_steps", "batch_size", "precision", "evaluate_every", "devices")
@@ -712,6 +740,7 @@ class AllTables:
         tables: (table, its cost, trainings it shares with tables before it, rows that cannot be
             planned here) of each table; the cost of a timed one is None.
         stages: Training runs that are left, by identity.
+        parents: Identity of a run of several stages → that of the stage before.
         scores: (model, task) of each score that is left.
         missing: What is not on this machine → how many models of rows wait for it. Of several
             things that a model waits for, the first one is named.
@@ -719,6 +748,7 @@ class AllTables:
 
     tables: list[tuple[str, Cost | None, int, int]] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
     scores: set[tuple[str, str]] = field(default_factory=set)
     missing: Counter[str] = field(default_factory=Counter)
 
@@ -750,6 +780,11 @@ def all_tables(
         shares = len(new.keys() & total.stages.keys())
         total.tables.append((name, cost_of(plan, records), shares, len(unplanned)))
         total.stages |= new
+        total.parents |= {
+            stage.identity: before.identity
+            for job in plan.jobs
+            for before, stage in itertools.pairwise(job.stages)
+        }
         total.scores |= {(job.model, task) for job, task in missing_scores(plan)}
         reasons = [job.reason for job in plan.jobs if job.reason]
         total.missing.update(reason.found for reason in reasons if reason.code in _NOT_HERE)

@@ -148,6 +148,7 @@ def _init(
         project=config.wandb.project or f"sbert_repro-{config.profile.name}",
         job_type="train" if words else "table",
         tags=[word[:_LONGEST_TAG] for word in words.values()],
+        group=config.wandb.group,
         dir=str(folder),
         id=key,
         name=" · ".join([*words.values(), f"seed {config.seed}"]) if words else key,
