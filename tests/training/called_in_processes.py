@@ -3,8 +3,10 @@
 import os
 import pickle
 import signal
+import time
 
 from sbert_repro.errors import UserError
+from sbert_repro.training import devices
 from sbert_repro.training.fit import _fit
 from sbert_repro.training.tracking import Tracking
 
@@ -17,6 +19,20 @@ def fit_each(runs):
             (folder / "result.pickle").write_bytes(pickle.dumps(result))
     if os.environ["LOCAL_RANK"] == "1":
         raise UserError("no room", where="here", mend="go there", code="partial")
+
+
+def fit_until_sigterm(config, folder):
+    """Fit, after the process that began this one was told to end."""
+    if os.environ["LOCAL_RANK"] == "0":
+        os.kill(os.getppid(), signal.SIGTERM)
+    while not (devices._folder[0] / devices._ASKED).exists():
+        time.sleep(0.01)
+    _fit(config, folder, None, Tracking())
+
+
+def answer_at_length():
+    """Return more than a pipe holds."""
+    return "x" * 1_000_000
 
 
 def die_alone():

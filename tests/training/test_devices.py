@@ -207,6 +207,7 @@ def test_two_processes_train_what_one_does_and_resume(
     expected = outcome(whole, pickle.loads((whole / "result.pickle").read_bytes()))
     assert expected[2][-1] == {"code": "devices", "count": 2}
     killed_then_resumed(with_dropout, tmp_path / "killed", expected)
+    ended_then_resumed(called, with_dropout, tmp_path / "ended", expected)
     with pytest.raises(UserError, match=r"made with trainer\.devices=2, this run has 1"):
         fit(config_of("loss=classification"), tmp_path / "killed")
 
@@ -226,6 +227,31 @@ def killed_then_resumed(config, folder, expected):
     parent.join()
     wait_until(lambda: not any(map(is_training, children)))
     assert outcome(folder, fit(config, folder)) == expected
+
+
+def ended_then_resumed(called, config, folder, expected):
+    """SIGTERM to the process that began the others: all save at one step, and the run goes on."""
+    with pytest.raises(SystemExit) as end:
+        run_processes(2, "cpu", called.fit_until_sigterm, config, folder)
+    assert end.value.code == 143
+    # The first process hears of it after its first step, and names the second one as the last.
+    assert finished(folder)[-1] == 2
+    assert outcome(folder, fit(config, folder)) == expected
+
+
+def test_all_processes_end_with_the_step_that_the_first_one_names(monkeypatch, tmp_path):
+    assert not devices.ends_after(1, 0), "one process alone"
+    monkeypatch.setattr(devices, "_folder", [tmp_path])
+    assert [devices.ends_after(1, rank) for rank in (1, 0)] == [False, False]
+    (tmp_path / devices._ASKED).touch()
+    # Another process may look before the first one has, or after it.
+    assert [devices.ends_after(2, rank) for rank in (1, 0, 1)] == [False] * 3
+    assert [devices.ends_after(3, rank) for rank in (1, 0)] == [True, True]
+
+
+def test_an_answer_may_be_longer_than_a_pipe_holds(called):
+    assert run_processes(2, "cpu", called.answer_at_length) == "x" * 1_000_000
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def children_of(pid):

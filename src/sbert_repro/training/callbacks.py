@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from sbert_repro.data.batches import Column, pad
 from sbert_repro.errors import Diverged
 from sbert_repro.similarity import cosine, spearman
 from sbert_repro.training.checkpoints import LAST, BestWeights
+from sbert_repro.training.devices import ends_after
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
@@ -326,10 +328,9 @@ class DevAndCheckpoint(Callback):
         step = trainer.global_step
         self.curve.add(outputs["loss"], module.gradient_norm, batch.rows)
         evaluate = self._dev is not None and self._is_evaluation(step)
-        # Lightning ends the run after this step if it has received SIGTERM.
-        save = (
-            trainer.received_sigterm or step % self._save_every == 0 or step == self._loader.steps
-        )
+        # Lightning ends a run of one process after this step if it has received SIGTERM.
+        ends = trainer.received_sigterm or ends_after(step, trainer.global_rank)
+        save = ends or step % self._save_every == 0 or step == self._loader.steps
         if evaluate or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch(trainer.strategy.reduce)
             self._tracking.log(
@@ -355,6 +356,8 @@ class DevAndCheckpoint(Callback):
             self._note_saved(step)
             if self._best is not None and trainer.is_global_zero:
                 self._best.delete_others(self.best_step)
+        if ends and not trainer.received_sigterm:
+            raise SIGTERMException
 
     def _speed(self, step: int) -> float:
         """Return the steps per second since the last point of the curves."""

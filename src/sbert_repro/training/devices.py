@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch import distributed, multiprocessing
+from torch import distributed
 from torch.multiprocessing.spawn import (
     ProcessExitedException,
     ProcessRaisedException,
@@ -43,6 +46,10 @@ _PATIENCE = timedelta(hours=1)
 """How long a process waits for another that is alive: while it scores dev rows, for example."""
 _GRACE = 10.0
 """Seconds that the others get to end by themselves after one has failed."""
+_ASKED, _LAST_STEP = "asked", "last_step"
+_RESULT, _REFUSAL = "result", "refusal-"
+"""Files in the folder that the processes share."""
+_TERMINATED = 143
 
 
 def check_devices(count: int, accelerator: str) -> None:
@@ -75,7 +82,8 @@ def run_processes(
 ) -> Any:
     """Call a function in each of several new processes that form one process group.
 
-    However this process ends, the others end with it; when one of them fails, all end.
+    However this process ends, the others end with it; when one of them fails, all end. SIGTERM ends
+    them after a step at which all of them have saved (`ends_after`).
 
     Args:
         count: How many processes.
@@ -89,8 +97,8 @@ def run_processes(
     Raises:
         UserError: If a process raised one, or died.
     """
-    results = multiprocessing.get_context("spawn").SimpleQueue()
-    with tempfile.TemporaryDirectory(prefix="sbert-devices-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sbert-devices-") as name, _asking(Path(name)) as asked:
+        folder = Path(name)
         group = {
             "backend": "nccl" if _on_gpus(accelerator) else "gloo",
             "init_method": f"file://{folder}/store",  # no port that others could connect to
@@ -99,14 +107,16 @@ def run_processes(
         }
         threads = max(1, torch.get_num_threads() // count)  # together as many as one would use
         context = start_processes(
-            _process, (group, threads, results, function, arguments), count, join=False
+            _process, (group, threads, folder, function, arguments), count, join=False
         )
         try:
             while not context.join(grace_period=_GRACE):
                 pass
         except (ProcessRaisedException, ProcessExitedException) as problem:
-            if not results.empty() and isinstance(error := results.get(), UserError):
-                raise error from None
+            if asked.exists():
+                raise SystemExit(_TERMINATED) from None
+            if refusals := sorted(folder.glob(f"{_REFUSAL}*")):
+                raise pickle.loads(refusals[0].read_bytes()) from None  # noqa: S301 - our own
             if isinstance(problem, ProcessRaisedException):
                 raise
             raise UserError(
@@ -118,14 +128,58 @@ def run_processes(
             for process in context.processes:
                 process.kill()
                 process.join()
-        return results.get()
+        if asked.exists():  # too late to be heard; what is there has been saved
+            raise SystemExit(_TERMINATED)
+        return pickle.loads((folder / _RESULT).read_bytes())  # noqa: S301 - our own
+
+
+@contextmanager
+def _asking(folder: Path) -> Iterator[Path]:
+    """Turn SIGTERM into a file that the processes look for; yield its path."""
+    asked = folder / _ASKED
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.touch())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+_folder: list[Path] = []
+"""In one of several processes: the folder that they share."""
+
+
+def ends_after(step: int, rank: int) -> bool:
+    """Tell whether a run of several processes ends with a step; all of them decide alike.
+
+    The first process names the next step in a file before it computes that step's gradients. No
+    other process can end that step without them, so all have the file when they ask about it.
+
+    Args:
+        step: The step that has just been made.
+        rank: Number of this process, from 0.
+
+    Returns:
+        Whether to save and end. Always false in a run of one process, which Lightning ends.
+    """
+    if not _folder:
+        return False
+    named = _folder[0] / _LAST_STEP
+    if rank == 0 and (_folder[0] / _ASKED).exists() and not named.exists():
+        _leave(named, str(step + 1).encode())
+    return named.exists() and int(named.read_text()) == step
+
+
+def _leave(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
 
 
 def _process(
     rank: int,
     group: dict[str, Any],
     threads: int,
-    results: Any,
+    folder: Path,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -142,14 +196,16 @@ def _process(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody outside can connect
     if group["backend"] == "nccl":
         torch.cuda.set_device(rank)
+    _folder.append(folder)
     distributed.init_process_group(rank=rank, **group)
+    # Files, not a pipe: what is larger than a pipe holds would wait for a reader who waits for us.
     try:
         result = function(*arguments)
     except UserError as problem:
-        results.put(problem)
+        _leave(folder / f"{_REFUSAL}{rank}", pickle.dumps(problem))
         sys.exit(1)
     if rank == 0:
-        results.put(result)
+        _leave(folder / _RESULT, pickle.dumps(result))
     distributed.destroy_process_group()
 
 
