@@ -30,11 +30,6 @@ def fit_until_sigterm(config, folder):
     _fit(config, folder, None, Tracking())
 
 
-def answer_at_length():
-    """Return more than a pipe holds."""
-    return "x" * 1_000_000
-
-
 def die_alone():
     """Let the second process be killed, as the kernel does when memory is short."""
     if os.environ["LOCAL_RANK"] == "1":

@@ -249,11 +249,6 @@ def test_all_processes_end_with_the_step_that_the_first_one_names(monkeypatch, t
     assert [devices.ends_after(3, rank) for rank in (1, 0)] == [True, True]
 
 
-def test_an_answer_may_be_longer_than_a_pipe_holds(called):
-    assert run_processes(2, "cpu", called.answer_at_length) == "x" * 1_000_000
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
 def children_of(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
