@@ -1,15 +1,20 @@
 """The steps of a run as one sequence, from any step on."""
 
+import subprocess
+import sys
 import threading
-from itertools import chain, islice
+from itertools import chain, islice, product
+from string import ascii_lowercase
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sbert_repro.backbone.packed import PackedTokens, pack
+from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import BatchStream
 from sbert_repro.data.tokens import TokenColumn
@@ -114,3 +119,45 @@ def test_an_error_comes_out_as_itself_and_a_run_left_in_the_middle_leaves_no_thr
     assert threads() - before
     order.close()
     assert not threads() - before
+
+
+LOADS = """
+import sys
+from sbert_repro.benchmarks.timing import peak_gb
+from sbert_repro.compose import compose
+from sbert_repro.training import pretrained
+from sbert_repro.training.datamodule import load_examples
+
+config = compose(sys.argv[1:])
+backbone, tokenizer = pretrained.load(config)
+batches = len(load_examples(config, tokenizer, backbone.positions).stream)
+print(len(tokenizer), batches, peak_gb())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_all_pairs_of_nli_are_tokenised_in_less_than_4_gb(tmp_path):
+    """942,069 pairs of the lengths of NLI's sentences, and a vocabulary of BERT's size."""
+    words = ["".join(letters) for letters in islice(product(ascii_lowercase, repeat=4), 30_433)]
+    write_random_bert(tmp_path / "model", words, Size())
+    draw, count = np.random.default_rng(0), 942_069
+
+    def texts(mean):
+        lengths = 1 + draw.poisson(mean - 1, count)
+        chosen = np.array(words, object)[draw.integers(len(words), size=lengths.sum())]
+        ends = np.cumsum(lengths)
+        return [" ".join(chosen[a:b]) for a, b in zip(ends - lengths, ends, strict=True)]
+
+    pairs = {"premise": texts(17), "hypothesis": texts(9), "label": "neutral", "source": "snli"}
+    path = tmp_path / "nli" / "train.parquet"
+    path.parent.mkdir()
+    pd.DataFrame(pairs).to_parquet(path)
+    options = ["experiment=nli", "encoder=transformer", f"encoder.path={tmp_path / 'model'}"]
+    options += [f"paths.data={tmp_path}", f"paths.cache={tmp_path / 'cache'}", "checkpoint=last"]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, *options], capture_output=True, text=True, check=True
+    )
+    pieces, batches, gigabytes = map(float, done.stdout.split())
+    assert (pieces, batches) == (30_522, 58_880)
+    assert 0 < gigabytes < 4

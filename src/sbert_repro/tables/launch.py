@@ -244,6 +244,7 @@ def hours_on_cpu(config: DictConfig, stages: Sequence[Stage], work: LedgerWork) 
     said = [spent(cost)] if cost.like else []
     configs = [stage.config for stage in new]
     said += train.hours(configs, Path(config.paths.results), config.profile.name, on_cpu=True)
+    said += ["Once finished, a run measures those like it."] if new else []
     runs = "1 training runs" if len(stages) == 1 else f"{len(stages)} trainings run"
     return f"trainer.accelerator=auto finds no GPU: {runs} on the CPU. {' '.join(said)}"
 
