@@ -4,6 +4,9 @@ import csv
 import itertools
 import json
 import math
+import runpy
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -311,6 +314,26 @@ def test_files_have_a_line_for_each_claim(empty):
     assert [line["claim"] for line in lines] == [claim.id for claim in CLAIMS]
     assert list(lines[0]) == claims.COLUMNS
     assert len(json.loads(claims.as_json(judged, "paper"))["claims"]) == len(CLAIMS)
+
+
+def test_the_command_writes_its_files_and_sends_wandb_a_table_once(monkeypatch, capsys, tmp_path):
+    script, sent = ROOT / "scripts" / "claims.py", []
+    monkeypatch.setattr("sbert_repro.tables.launch.track", lambda *given: sent.append(given[1:]))
+    monkeypatch.setattr(sys, "argv", [str(script), "profile=lite", f"paths.results={tmp_path}"])
+    records = tmp_path / "lite" / "records"
+    records.mkdir(parents=True)
+    for name in ("table_6.json", "table_7.json", "headline.json"):
+        shutil.copy(ROOT / "results" / "lite" / "records" / name, records)
+    for _ in range(2):
+        runpy.run_path(str(script), run_name="__main__")
+        out = capsys.readouterr().out
+        assert f"{len(CLAIMS)} claims: " in out and out.endswith("lite/claims.md\n")
+        assert "\nTable 1: " in out and "\nTable 7: " in out, "the verdicts of the tables"
+    ((name, text),) = sent
+    assert name == "claims" and text == (tmp_path / "lite" / "claims.csv").read_text("utf-8")
+    page = (tmp_path / "lite" / "claims.md").read_text("utf-8")
+    assert "> **LITE: " in page and str(tmp_path) not in page
+    assert not (tmp_path / "runs").exists(), "nothing was computed"
 
 
 def test_the_committed_claims_are_those_of_the_committed_tables():
