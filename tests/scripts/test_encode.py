@@ -21,8 +21,8 @@ def encode(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*options):
-        words = ["encode.py", f"input={source}", *options]
-        monkeypatch.setattr(sys, "argv", words)
+        texts = [] if any(word.startswith("input=") for word in options) else [f"input={source}"]
+        monkeypatch.setattr(sys, "argv", ["encode.py", *texts, *options])
         script = str(Path(__file__).parents[2] / "scripts" / "encode.py")
         try:
             runpy.run_path(script, run_name="__main__")

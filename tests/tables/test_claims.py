@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from sbert_repro.errors import UserError
+from sbert_repro.facts import fact
 from sbert_repro.ledger import Published
 from sbert_repro.tables import claims, spec
 from sbert_repro.tables.claims import FAILS, HOLDS, RULES, UNSURE, judge
@@ -301,6 +302,17 @@ def test_a_row_quoted_from_others_has_their_number(empty):
 def test_a_verdict_says_what_it_was_found_of(more, said, empty):
     tables = with_numbers(empty, {AFTER: 85.0, ALONE: 84.0}, 0.1, **more)
     assert claims.verdict_of(judge(HELPS, tables)) == said
+
+
+def test_the_demos_speeds_are_those_of_a_stand_in(empty):
+    claim = OF_ID["smart-batching-helps-on-cpu"]
+    numbers = dict(zip(claim.refs, (60.0, 50.0), strict=True))
+    real = {"facts": (fact("random_weights", model="bert", layers=12, width=768),)}
+    said = {
+        claims.verdict_of(judge(claim, with_numbers(empty, numbers, 1.0, **more)))
+        for more in (real, {"facts": (fact("demo_model"),)})
+    }
+    assert said == {"holds on this machine", "holds of the stand-ins"}
 
 
 def test_files_have_a_line_for_each_claim(empty):
