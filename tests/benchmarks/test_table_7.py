@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sbert_repro.benchmarks.table_7 import _stood_in
 from sbert_repro.compose import compose_speed
 from sbert_repro.facts import fact, sentence
 from sbert_repro.ledger import machine
@@ -27,6 +28,16 @@ def test_the_banner_of_a_speed_says_what_was_timed_and_where():
         "paper's hardware. What was timed: GloVe; random weights, shape of bert"
     )
     assert compose_speed("lite", []).profile.timed_banner == ""
+
+
+def test_word_vectors_and_use_are_timed_as_their_stand_ins_and_bert_in_its_own_shape():
+    config = compose_speed("lite", [])
+    rows = [["encoder=glove"], ["encoder=use"], ["encoder=bert_base", "engine=packed"]]
+    assert [_stood_in(words, config) for words in rows] == [
+        ["encoder=glove_6b_50d"],
+        ["encoder=use_multilingual"],
+        ["encoder=bert_base", "engine=packed"],
+    ]
 
 
 def record_of(table):

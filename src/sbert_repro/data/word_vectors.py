@@ -162,8 +162,8 @@ def find(path: str, folders: list[Path]) -> Place:
     mend = "name a text file of word vectors (.txt, .vec, .gz or .zip)"
     if published:
         mend = (
-            f"download {published.url} to that folder (it need not be unpacked); `make data` does "
-            "so"
+            f"download {published.url} to {FOLDER}/ of the data root (it need not be unpacked); "
+            "`make data` does so"
         )
     raise UserError(
         f"the word vectors {given.name} are not on this machine",
