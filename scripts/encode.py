@@ -22,6 +22,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         Path(config.output),
         lambda: encoder_of(config),
         block=config.block,
+        cache=Path(config.paths.cache),
         overwrite=config.overwrite,
         progress=config.progress,
     )

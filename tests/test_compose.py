@@ -512,9 +512,13 @@ def test_a_plus_before_what_exists_is_no_mistake():
     ("words", "said"),
     [
         (["pooling=max", "pooling=mean"], "pooling=mean: is given twice, also as pooling=max"),
-        (["seed=1", "++seed=2"], "++seed=2: is given twice"),
-        (["pooling=[mean,max]"], "takes one, not several; there are: cls, max, mean"),
-        (["data=[nli]"], "takes one, not several"),
+        (["data=nli", "+data=stsb"], "+data=stsb: is given twice"),
+        (["pooling=[mean,max]"], "takes the name of one option; there are: cls, max, mean"),
+        (["data=[nli]"], "takes the name of one option; there are: afs, "),
+        (["loss=null"], "takes the name of one option"),
+        (["encoder=3"], "takes the name of one option"),
+        (["~seed"], "an option cannot be removed"),
+        (["wandb.project=${oc.env:PATH}"], "refers to no other"),
         (["prepare=[]"], "belongs to the profile"),
         (["hydra.job_logging.handlers.x=1"], "is Hydra's own and fixed here"),
         (["hydra/launcher=ray"], "is Hydra's own and fixed here"),
@@ -533,7 +537,7 @@ def test_words_that_cannot_mean_what_was_typed_are_refused_by_name(words, said):
 
 
 def test_other_words_pass():
-    refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "~experiment", "seed=1"])
+    refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "seed=1", "seed=2"])
     refuse_words(["encoder.path='/a/(1)/b'", "hydra.sweep.dir=x", "encoder=run", "encoder.key=k"])
 
 

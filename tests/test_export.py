@@ -18,6 +18,7 @@ from sbert_repro.facts import rows
 from sbert_repro.ledger import Ledger
 from sbert_repro.losses.classification import ClassificationLoss
 from sbert_repro.pooling.max import MaxPooling
+from sbert_repro.storage import write_file
 from sbert_repro.training.save import save_model
 
 NLI, KEY = "a" * 16, "b" * 16
@@ -134,10 +135,18 @@ def test_an_export_that_fails_leaves_nothing(runs, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_does_not_load_is_not_said_to(runs, tmp_path):
+    weights = runs / KEY / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5000])
+    with pytest.raises(UserError, match=r"the model cannot be loaded .* copy or download"):
+        export(KEY, tmp_path / "out" / "model", runs)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_layer_that_sentence_transformers_does_not_pool_is_refused(runs, tmp_path):
     ledger = Ledger(runs)
     ledger.put("c" * 16, record("nli", layer="second_to_last"))
-    (ledger.folder("c" * 16) / "model").mkdir()
+    write_file(ledger.folder("c" * 16) / "model" / "model.safetensors", b"")
     with pytest.raises(UserError, match="layer=second_to_last"):
         export("c" * 16, tmp_path / "model", runs)
     with pytest.raises(UserError, match="no finished run"):

@@ -63,10 +63,10 @@ def test_the_same_again_is_fine_and_other_content_is_refused(ledger):
 
 def test_numbers_json_cannot_hold_are_stored_plainly(ledger):
     scores = {"a": np.float32(1.5), "b": float("nan"), "c": np.arange(2), "d": (1, 2)}
-    stored = ledger.put(KEY, record(scores=scores, path=Path("x")))
+    stored = ledger.put(KEY, record(kind="speed", scores=scores, path=Path("x")))
     assert stored["scores"] == {"a": 1.5, "b": None, "c": [0, 1], "d": [1, 2]}
     assert ledger.get(KEY) == stored
-    assert ledger.put(KEY, record(scores=scores, path=Path("x"))) == stored
+    assert ledger.put(KEY, record(kind="speed", scores=scores, path=Path("x"))) == stored
 
 
 def test_nothing_but_the_record_is_left_in_the_folder(ledger):

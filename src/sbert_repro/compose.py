@@ -227,7 +227,10 @@ def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
         return _unknown_key(unknown.group(1), known)
     override = re.search(r"Error merging override (\S+)", str(problem))
     text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
-    return UserError(text, where=override.group(1) if override else "")
+    where = override.group(1) if override else ""
+    if "is not a ListConfig" in text:
+        return UserError("expected a list", where=where, mend=f"{where.partition('=')[0]}=[a,b]")
+    return UserError(text, where=where, mend="" if where else "give it another value")
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> UserError:
@@ -302,7 +305,13 @@ def get_object(path: str) -> Any:
 def _instantiated(node: DictConfig, **extra: Any) -> Any:
     """Build what a node names, and no component of others within it."""
     refuse_foreign(plain(node))
-    return instantiate(node, **extra)
+    try:
+        return instantiate(node, **extra)
+    except InstantiationException as problem:
+        # Hydra wraps what a constructor raises; what the user can mend has to reach who can say so.
+        if isinstance(problem.__cause__, UserError | OSError | MemoryError):
+            raise problem.__cause__ from None
+        raise
 
 
 def check(config: DictConfig) -> None:
@@ -413,13 +422,7 @@ def build(node: DictConfig, **extra: Any) -> Any:
     Raises:
         UserError: If the component itself refuses its options, such as a file that is not there.
     """
-    try:
-        return _instantiated(node, **{k: v for k, v in extra.items() if takes(node, k)})
-    except InstantiationException as problem:
-        # Hydra wraps what a constructor raises; a user's mistake has to reach who can act on it.
-        if isinstance(problem.__cause__, UserError):
-            raise problem.__cause__ from None
-        raise
+    return _instantiated(node, **{k: v for k, v in extra.items() if takes(node, k)})
 
 
 def takes(node: DictConfig, parameter: str) -> bool:
@@ -543,29 +546,35 @@ def refuse_words(words: Sequence[str]) -> None:
 
     Raises:
         UserError: If a word holds a secret, is not readable, names what cannot be chosen or chooses
-            several of a group, or if two words set one option.
+            several of a group, or if two words choose from one group.
     """
     seen: dict[str, str] = {}
     for word in words:
-        name, _, value = word.partition("=")
+        name = word.partition("=")[0]
         if is_secret(name.rpartition(".")[2]) or masked(word) != word:
             raise UserError(
                 "no option takes a key or a password, which would be written to logs and records",
                 where=masked(name),
                 mend="leave it in the environment, such as HF_TOKEN or WANDB_API_KEY",
             )
+        if word.startswith("~"):
+            raise UserError("an option cannot be removed", where=word, mend="set it: name=value")
+        if "${" in word:
+            found = "a value is taken as it stands, and refers to no other"
+            raise UserError(found, where=word, mend="write the value itself")
         try:
-            key = _parser().parse_override(word).key_or_group
+            parsed = _parser().parse_override(word)
         except HydraException as problem:
             raise UserError(
                 f"cannot be read ({str(problem).strip().splitlines()[0]}); expected name=value",
                 where=word,
                 mend=f'quote a value that is no plain word: "{_in_quotes(word)}"',
             ) from None
-        if not key:
+        if not parsed.key_or_group:
             raise UserError("names no option; expected name=value", where=word)
         option = option_name(word)
-        if option in seen:
+        is_group = (CONFIG_DIR / option).is_dir()
+        if is_group and option in seen:
             raise UserError(f"is given twice, also as {seen[option]}; give it once", where=word)
         seen[option] = word
         if option.partition("/")[0].partition(".")[0] == "hydra" and option not in _OF_HYDRA:
@@ -574,9 +583,9 @@ def refuse_words(words: Sequence[str]) -> None:
             )
         if option.partition(".")[0] == "prepare":
             raise UserError("belongs to the profile", where=word, mend="choose profile=demo")
-        if (CONFIG_DIR / option).is_dir() and value.startswith("["):
+        if is_group and not (parsed.is_sweep_override() or isinstance(parsed.value(), str)):
             one_of = ", ".join(file.stem for file in _files(option))
-            raise UserError(f"takes one, not several; there are: {one_of}", where=word)
+            raise UserError(f"takes the name of one option; there are: {one_of}", where=word)
 
 
 def _in_quotes(word: str) -> str:

@@ -15,6 +15,7 @@ from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import reads_pairs, trained_with
 from sbert_repro.encoders.run import finished
+from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
@@ -69,9 +70,8 @@ def export(key: str, output: Path, runs: Path) -> None:
     with filling(output) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
         (folder / "README.md").write_text(masked(text), encoding="utf-8")
-        for path in folder.rglob("*"):
-            # safetensors writes weights for their owner alone; an exported model is for everybody.
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        # Whoever is told that it loads has to be able to rely on it.
+        TransformerEncoder(str(folder), engine="reference").encode(["a", "b c"])
 
 
 def _check(key: str, record: Record, model: Path) -> None:
@@ -124,7 +124,7 @@ def _scores_of(model: Path, ledger: Ledger) -> list[Record]:
         for record in records
         if record
         and record["kind"] == "evaluate"
-        and record["settings"]["encoder"].get("model") == sha256
+        and record["settings"].get("encoder", {}).get("model") == sha256
     ]
 
 

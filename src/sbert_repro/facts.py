@@ -192,6 +192,10 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "no_correlation": lambda f: (
         f"{f['task']}: all similarities are equal, no correlation is defined"
     ),
+    "other_pooling": lambda f: (
+        f"{f['model']}: trained with pooling={f['trained']}, used here with pooling={f['given']}"
+    ),
+    "fewer_found": lambda f: f"k={f['asked']} was asked for; there are {f['found']:,} {f['what']}",
     "approximate_index": lambda f: (
         f"{f['library']} {f['version']}: {f['lists']:,} lists, {f['probes']} looked into"
     ),

@@ -20,12 +20,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
+
+from sbert_repro import json_files
 from sbert_repro.aliases import renamed
 from sbert_repro.errors import UserError
-from sbert_repro.facts import fact
-from sbert_repro.storage import lock, sha256_of, write_once
+from sbert_repro.facts import fact, sentence
+from sbert_repro.json_files import set_aside
+from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_once
 
 Record = dict[str, Any]
 
@@ -107,10 +112,16 @@ class Ledger:
             return None
         except OSError as error:
             raise UserError(f"cannot be read ({error.strerror})", where=path) from error
-        record = _parse(text, key)
-        if record is None:
-            _set_aside(path, text)
+        try:
+            record = whole(text, key, path)
+        except UserError as problem:
+            # Another process may have put a good one there in the meantime.
+            with contextlib.suppress(OSError):
+                if path.read_bytes() == text:
+                    set_aside(path, f"no whole record, {problem.found}", "it is made again")
             return None
+        # Of a process that was killed between the record and the removal of its second name.
+        remove_unfinished(path.parent)
         if record["schema"] > SCHEMA:
             raise UserError(
                 f"a record of schema {record['schema']}, this program knows up to {SCHEMA}",
@@ -141,10 +152,11 @@ class Ledger:
         given = _plain(record)
         stored = self.get(key)
         if stored is None:
-            whole = {"schema": SCHEMA, "key": key, "facts": [], **_plain(provenance()), **given}
-            text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            full = {"schema": SCHEMA, "key": key, "facts": [], **_plain(provenance()), **given}
+            text = json.dumps(full, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            whole(text.encode(), key, self.folder(key) / "record.json")
             if write_once(self.folder(key) / "record.json", text + "\n"):
-                return whole
+                return full
             stored = self.get(key) or {}
         differing = [name for name, value in given.items() if stored.get(name) != value]
         if differing:
@@ -241,15 +253,39 @@ def records_in(path: Path) -> dict[str, Record]:
         path: ``results/<profile>/records/<table>.json``, which need not exist.
 
     Returns:
-        The records by key, in today's form; what is no record is left out.
+        The records by key, in today's form; none of a file that is damaged, which the log names.
     """
-    content = _json(path.read_bytes()) if path.is_file() else None
-    found = content.get("records") if isinstance(content, dict) else None
-    return {
-        key: upgraded(record)
-        for key, record in (found if isinstance(found, dict) else {}).items()
-        if _is_record(record, key) and record["schema"] <= SCHEMA
-    }
+    try:
+        records: dict[str, Record] = read_committed(path)["records"] if path.is_file() else {}
+    except UserError as problem:
+        _log.warning("%s; its records are not used", problem)
+        return {}
+    return {key: record for key, record in records.items() if record["schema"] <= SCHEMA}
+
+
+def read_committed(path: Path) -> dict[str, Any]:
+    """Read what is committed beside a table: its cells, and the records behind them.
+
+    Args:
+        path: ``results/<profile>/records/<table>.json``.
+
+    Returns:
+        Its content, with the records in today's form.
+
+    Raises:
+        UserError: If it is missing or damaged; names the record or the field.
+    """
+    mend = f"put it back: git checkout {path}"
+    content = dict(json_files.read(path, _Committed, mend))
+    records = {}
+    for key, record in content["records"].items():
+        try:
+            known = whole(json.dumps(record).encode(), key, path)
+        except UserError as problem:
+            found = f"record {key}: {problem.found}"
+            raise UserError(found, where=path, mend=mend, code="damaged") from problem
+        records[key] = upgraded(known)
+    return content | {"records": records}
 
 
 def upgraded(record: Record) -> Record:
@@ -263,43 +299,142 @@ def upgraded(record: Record) -> Record:
         sentences of schema 1 said is not read back; whoever finds such a record at work on the same
         data knows the rows anew (`facts_of_before` marks it).
     """
-    if record["schema"] == SCHEMA:
+    if record["schema"] >= SCHEMA:
         return record
     kept = {name: value for name, value in record.items() if name != "notes"}
     facts = [fact("facts_of_before")]
     return {**kept, "settings": renamed(record["settings"]), "facts": facts, "schema": SCHEMA}
 
 
-def _json(text: bytes) -> Any:
+def _is_sayable(one: Record) -> Record:
     try:
-        return json.loads(text)
-    except ValueError:
-        return None
+        sentence(one)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ValueError(f"no fact that can be said ({problem!r})") from None
+    return one
 
 
-def _is_record(record: Any, key: str) -> bool:
-    return (
-        isinstance(record, dict)
-        and record.get("key") == key
-        and isinstance(record.get("schema"), int)
-        and all(name in record for name in _REQUIRED)
-    )
+_Number = float | int | None
 
 
-def _parse(text: bytes, key: str) -> Record | None:
-    record = _json(text)
-    return record if _is_record(record, key) else None
+class Hardware(TypedDict, total=False):
+    """A machine, as `hardware` describes it."""
+
+    cpu: str | None
+    cores: int | None
+    ram_gib: float | int | None
+    gpus: list[str] | None
 
 
-def _set_aside(path: Path, text: bytes) -> None:
-    """Rename a broken record, unless another process has put a good one there in the meantime."""
-    broken = path.with_name("record.json.broken")
-    try:
-        if path.read_bytes() == text:
-            path.replace(broken)
-            _log.warning("%s: not a whole record, set aside as %s; it is made again", path, broken)
-    except OSError as error:
-        _log.warning("%s: not a whole record and not movable (%s)", path, error.strerror)
+class _Record(TypedDict):
+    """What all kinds of record have in common; other entries may stand beside these."""
+
+    schema: int
+    key: str
+    kind: str
+    settings: dict[str, Any]
+    scores: dict[str, Any]
+    seed: int | None
+    hardware: NotRequired[Hardware]
+    versions: NotRequired[dict[str, str | None]]
+    git: NotRequired[dict[str, str | bool | None]]
+    run: NotRequired[str | None]
+    parent: NotRequired[str | None]
+    started: NotRequired[str | None]
+    wandb_id: NotRequired[str | None]
+    weights_sha256: NotRequired[str]
+    steps: NotRequired[int | None]
+    threads: NotRequired[int]
+    train_seconds: NotRequired[_Number]
+    wall_seconds: NotRequired[_Number]
+
+
+class _WithFacts(TypedDict):
+    facts: list[Annotated[dict[str, Any], AfterValidator(_is_sayable)]]
+
+
+class _Part(TypedDict, total=False):
+    n: int
+    spearman: _Number
+    pearson: _Number
+    accuracy: _Number
+
+
+class _Parts(_Part, total=False):
+    parts: dict[str, _Part]
+
+
+class _Scores(_Part, total=False):
+    all: _Number
+    mean: _Number
+    wmean: _Number
+    dev: _Number
+    ci_low: _Number
+    ci_high: _Number
+    similarities: dict[str, _Number]
+    subsets: dict[str, _Part]
+    folds: _Parts
+    topics: _Parts
+
+
+class _Task(TypedDict):
+    task: str
+    encoder: NotRequired[dict[str, Any]]
+
+
+class _Evaluation(TypedDict):
+    settings: _Task
+    scores: _Scores
+
+
+class _Run(TypedDict, total=False):
+    encoder: dict[str, Any]
+    data: dict[str, Any]
+    parent: str | None
+
+
+class _Training(TypedDict):
+    settings: _Run
+    scores: dict[str, _Number]
+
+
+_KINDS: dict[str, Any] = {"evaluate": _Evaluation, "train": _Training}
+"""Kind → what its records have besides."""
+
+
+class _Cell(TypedDict):
+    paper_row: str
+    column: str
+    scores: NotRequired[dict[str, _Number]]
+
+
+class _Committed(TypedDict):
+    records: dict[str, dict[str, Any]]
+    cells: NotRequired[list[_Cell]]
+
+
+def whole(text: bytes, key: str, where: object) -> Record:
+    """Parse a record, and check every field that this program reads.
+
+    Args:
+        text: Its file.
+        key: What it must be the record of.
+        where: The file, for messages.
+
+    Returns:
+        The record, as stored.
+
+    Raises:
+        UserError: If a field is missing or of another type; names it.
+    """
+    record = dict(json_files.parse(text, _Record, where))
+    if record["key"] != key:
+        raise UserError(f"the record of {record['key']}, expected {key}", where=where)
+    if record["schema"] > 1:
+        json_files.parse(text, _WithFacts, where)
+    if kind := _KINDS.get(record["kind"]):
+        json_files.parse(text, kind, where)
+    return record
 
 
 def _plain(value: Any) -> Any:

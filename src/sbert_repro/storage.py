@@ -21,11 +21,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.errors import UserError
 
 MANIFEST = "MANIFEST.json"
@@ -43,6 +45,9 @@ _ADVICE = {
     errno.EDQUOT: ("the disk quota is used up", "free some, or move paths.results / paths.cache"),
     errno.EACCES: ("permission denied", "choose a folder you may write to"),
     errno.EROFS: ("the file system is read-only", "choose a folder you may write to"),
+    errno.ENOENT: ("its folder cannot be made", "choose a folder you may write to"),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "choose another folder"),
+    errno.EISDIR: ("a folder stands where a file is needed", "choose another name"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
 }
 _log = logging.getLogger(__name__)
@@ -75,6 +80,8 @@ def refused_by_system(problem: OSError, where: object = "") -> UserError:
     names = [str(name) for name in (problem.filename, problem.filename2) if name is not None]
     place = str(where) or " → ".join(names)
     why, mend = _ADVICE.get(problem.errno or 0, (problem.strerror or str(problem), ""))
+    if problem.errno == errno.ENOENT:
+        why, mend = "there is no such file or folder", "look at its name"
     shown = place if len(place) <= _LONG_NAME else f"{place[:_LONG_NAME]}…"
     return UserError(f"refused by the system: {why}", where=shown, mend=mend)
 
@@ -266,7 +273,9 @@ def filling(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     with _beside(folder, folder=True) as own:
         yield own
-        own.chmod(0o755)
+        for path in (own, *own.rglob("*")):
+            # Temporary folders, and safetensors' files, are for their owner alone.
+            path.chmod(0o755 if path.is_dir() else 0o644)
         if replace and folder.is_dir():
             with _beside(folder, folder=True) as old:
                 folder.rename(old)
@@ -278,6 +287,16 @@ def filling(folder: Path, *, replace: bool = False) -> Iterator[Path]:
             # A folder cannot take the place of one with files in it: another process was first.
             if not folder.is_dir():
                 raise
+
+
+class _File(TypedDict):
+    file: str
+    sha256: NotRequired[str]
+
+
+class _Manifest(TypedDict):
+    synthetic: bool
+    files: list[_File]
 
 
 def make_folder(
@@ -310,7 +329,7 @@ def make_folder(
             raise UserError(
                 f"holds files that this program did not make, such as {foreign}",
                 where=folder,
-                mend="remove it, or point paths.data and paths.models at other folders",
+                mend="remove it, or choose another paths.cache",
             )
         with filling(folder, replace=True) as own:
             manifest = {"synthetic": True, **stamp, "files": fill(own)}
@@ -320,10 +339,9 @@ def make_folder(
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json_files.read(folder / MANIFEST, _Manifest))
+    except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _foreign(folder: Path) -> str:
@@ -335,12 +353,8 @@ def _foreign(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     manifest = _manifest(folder)
-    entries = manifest.get("files") if manifest.get("synthetic") else None
-    listed = {
-        str(entry.get("file")): entry.get("sha256")
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-    }
+    entries = manifest["files"] if manifest.get("synthetic") else []
+    listed = {entry["file"]: entry.get("sha256") for entry in entries}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() and not path.is_symlink():
@@ -362,16 +376,17 @@ def _is_current(folder: Path, stamp: Mapping[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
+def lock(path: Path, what: str, *, remove: bool = False) -> Iterator[None]:
     """Hold a lock while the block runs; a process that has to wait says once for whom.
 
     The kernel frees the lock when its owner dies, however it dies, and a forked child that outlives
-    its parent does not keep it. The file stays: removing it while others wait would let two in.
-    Not re-entrant.
+    its parent does not keep it. Not re-entrant.
 
     Args:
         path: The lock file; missing folders are made.
         what: What is locked, for the message.
+        remove: Remove the file in the end, where it would lie among the user's own. Whoever waits
+            for it then finds that it has no name any more, and takes a new one.
 
     Yields:
         Nothing.
@@ -395,6 +410,8 @@ def lock(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if remove:
+            path.unlink(missing_ok=True)
         held.release()
 
 

@@ -24,7 +24,7 @@ def test_search_is_compared_with_the_same_rows(figures, capsys):
 def test_numbers_that_measure_nothing_are_one_line(figures, capsys):
     with pytest.raises(SystemExit) as end:
         figures("what=search", "what.k=0")
-    assert end.value.code == 2 and "what=search: every number" in capsys.readouterr().err
+    assert end.value.code == 2 and "what.k=0: expected at least 1" in capsys.readouterr().err
 
 
 def test_making_the_vectors_needs_no_second_copy_of_them():

@@ -799,7 +799,7 @@ def test_complete_partial_missing(root: Path) -> None:
 def test_broken_files_say_why(root: Path) -> None:
     path = root / "stsb" / "dev.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    written = {"splits": {"test": {"sha256": "0" * 64}}}
+    written = {"splits": {"test": {"rows": 1186, "sha256": "0" * 64}}}
     (root / "sts16" / "SOURCE.json").write_text(json.dumps(written), encoding="utf-8")
     state = found(root)
     assert state["stsb dev"].status == "unreadable"

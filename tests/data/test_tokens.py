@@ -157,18 +157,31 @@ def test_two_processes_at_once(bert, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["premise.ids.npy", "premise.offsets.npy", "premise.json"])
-def test_a_damaged_cache_is_named(name, bert, tmp_path):
-    tokenise(TEXTS, bert, 5, tmp_path, "key")
+def test_a_damaged_cache_is_set_aside_named_and_made_again(name, bert, tmp_path, caplog):
+    whole = tokenise(TEXTS, bert, 5, tmp_path, "key")["premise"].ids.tolist()
     file = tmp_path / "key" / name
-    file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"key: its word pieces .*: delete the folder"):
-        tokenise(TEXTS, bert, 5, tmp_path, "key")
+    for content in (file.read_bytes()[:-3], b""):
+        file.write_bytes(content)
+        assert tokenise(TEXTS, bert, 5, tmp_path, "key")["premise"].ids.tolist() == whole
+    assert caplog.text.count("its word pieces are made again") == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["key", "key.broken", "key.broken2"]
 
 
-def test_other_texts_under_the_same_key_are_refused(bert, tmp_path):
+def test_ids_beyond_the_vocabulary_are_not_believed(bert, tmp_path, caplog):
+    whole = tokenise(TEXTS, bert, 5, tmp_path, "key")["premise"].ids.tolist()
+    file = tmp_path / "key" / "premise.ids.npy"
+    for wrong in (-1, 99_999):
+        ids = np.load(file)
+        ids[2] = wrong
+        np.save(file, ids)
+        assert tokenise(TEXTS, bert, 5, tmp_path, "key")["premise"].ids.tolist() == whole
+    assert caplog.text.count("its premise is not") == 2
+
+
+def test_other_texts_under_the_same_key_are_made_again(bert, tmp_path, caplog):
     tokenise(TEXTS, bert, 5, tmp_path, "key")
-    with pytest.raises(UserError, match="are not those of 2 texts"):
-        tokenise({"premise": ["a", "b"]}, bert, 5, tmp_path, "key")
+    assert len(tokenise({"premise": ["a", "b"]}, bert, 5, tmp_path, "key")["premise"]) == 2
+    assert "is not 2 texts of" in caplog.text
 
 
 class OnDemand(Sequence[str]):

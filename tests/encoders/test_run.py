@@ -18,7 +18,7 @@ FACTS = [rows("nli", "train", title="NLI", unit="pairs", used=20_000, expected=9
 
 
 def record(kind="train", layer="second_to_last"):
-    settings = {"encoder": {"layer": layer}}
+    settings = {"encoder": {"layer": layer}, "task": "stsb"}
     return {"kind": kind, "settings": settings, "scores": {}, "seed": 1, "facts": FACTS}
 
 

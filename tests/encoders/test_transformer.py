@@ -17,6 +17,7 @@ from sbert_repro.compose import build, compose
 from sbert_repro.encoders.base import PairScorer, SentenceEncoder
 from sbert_repro.encoders.transformer import Described, TransformerEncoder, describe
 from sbert_repro.errors import UserError
+from sbert_repro.facts import sentences
 from sbert_repro.inference import engine
 from sbert_repro.losses.regression import RegressionLoss
 from sbert_repro.pooling.cls import ClsPooling
@@ -147,6 +148,25 @@ def test_a_model_trained_on_another_layer_is_refused(tiny_bert, tmp_path):
     assert TransformerEncoder(str(folder), layer="first_last").layer == "first_last"
 
 
+def test_another_pooling_than_that_of_the_training_is_said(tiny_bert, tmp_path, caplog):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_bert, folder)
+    (folder / "modules.json").write_text(
+        '[{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]'
+    )
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    with caplog.at_level(logging.INFO):
+        assert TransformerEncoder(str(folder), MeanPooling()).facts == [], "of others: in the log"
+    assert "names pooling=max; mean is used" in caplog.text
+    (folder / "sbert_repro.json").write_text("{}")
+    assert TransformerEncoder(str(folder)).facts == []
+    (folder / "sbert_repro.json").write_text('{"layer": "last"}')
+    said = sentences(TransformerEncoder(str(folder), MeanPooling()).facts)
+    assert said == ["model: trained with pooling=max, used here with pooling=mean"]
+    assert TransformerEncoder(str(folder), MaxPooling()).facts == []
+
+
 def test_a_folder_that_is_no_model_is_refused_before_any_sentence(tmp_path):
     with pytest.raises(UserError, match="not a model folder"):
         TransformerEncoder(str(tmp_path))
@@ -218,10 +238,10 @@ def test_what_is_done_to_a_text_before_it_is_split_is_refused_not_left_out(tmp_p
 
 def test_a_damaged_file_is_named(tmp_path):
     write(tmp_path, {"modules.json": "[{"})
-    with pytest.raises(UserError, match=r"modules\.json: not readable as JSON"):
+    with pytest.raises(UserError, match=r"modules\.json: damaged"):
         describe(tmp_path)
     write(tmp_path, {"modules.json": modules(OLD, "Transformer", "Pooling")})
-    with pytest.raises(UserError, match=r"1_Pooling/config\.json: not readable"):
+    with pytest.raises(UserError, match=r"1_Pooling/config\.json: there is no such"):
         describe(tmp_path)
 
 

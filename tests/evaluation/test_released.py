@@ -104,7 +104,7 @@ def test_a_model_that_is_not_there_is_skipped_with_its_reason(command, measured)
 
 def test_a_model_that_is_there_and_damaged_is_no_skip(command, models):
     (models / "tiny" / "modules.json").write_text("[{")
-    with pytest.raises(UserError, match="not readable as JSON"):
+    with pytest.raises(UserError, match="damaged"):
         command(published("tiny", 1.0))
 
 

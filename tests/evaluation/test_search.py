@@ -236,6 +236,19 @@ def test_without_queries_the_closest_pairs_are_found(typed, tmp_path):
     assert all(line["first_text"] == TEXTS[line["first"]] for line in found)
 
 
+@pytest.mark.parametrize(
+    ("words", "count", "said"),
+    [
+        (["queries=queries.txt"], 5, "k=10 was asked for; there are 5 vectors"),
+        (["k=99"], 10, "k=99 was asked for; there are 10 pairs"),
+    ],
+)
+def test_a_small_corpus_gives_what_it_has_and_says_so(typed, tmp_path, capsys, words, count, said):
+    typed("corpus=corpus.txt", "output=f.parquet", *words)
+    assert max(pq.read_table(tmp_path / "f.parquet")["rank"].to_pylist()) == count
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_vectors_on_disk_need_no_encoder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     vectors = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
@@ -260,11 +273,11 @@ def test_mistakes_are_one_line(typed, tmp_path, capsys):
     np.save("narrow.npy", np.ones((3, 5), np.float32))
     np.save("whole.npy", np.ones((3, 5), np.int64))
     Path("empty.txt").write_text("\n")
+    Path("one.txt").write_text("alone\n")
     Path("bytes.txt").write_bytes(b"na\xefve\n")
     Path("half.npy").write_bytes(Path("narrow.npy").read_bytes()[:140])
     both = ("corpus=corpus.txt", "queries=queries.txt")
     for says, words in {
-        "k=6: corpus.txt has 5 vectors": (*both, "k=6"),
         "k=0": (*both, "k=0"),
         "vectors 5 wide, but corpus.txt has 32": ("corpus=corpus.txt", "queries=narrow.npy"),
         "int64 numbers": ("corpus=whole.npy", "queries=whole.npy", "k=1"),
@@ -272,7 +285,7 @@ def test_mistakes_are_one_line(typed, tmp_path, capsys):
         "nowhere.txt: no such file": ("corpus=nowhere.txt", "queries=queries.txt"),
         "bytes.txt: cannot be read": ("corpus=bytes.txt",),
         "half.npy: cannot be read": ("corpus=half.npy", "queries=narrow.npy", "k=1"),
-        "5 vectors and 10 pairs": ("corpus=corpus.txt", "k=11"),
+        "one.txt: one vector makes no pair": ("corpus=one.txt",),
         "cannot be written": (*both, "k=1", "output=corpus.txt/f.parquet"),
         "found with index=exact only": ("corpus=corpus.txt", "index=faiss", "k=1"),
         "corpus: is not set": ("queries=queries.txt",),

@@ -1,6 +1,5 @@
 """Each text is embedded once, for all tasks and for all time."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +41,27 @@ def test_another_encoder_has_vectors_of_its_own(hashes, tmp_path):
 
 def test_a_damaged_file_is_a_warning_and_a_second_run(hashes, tmp_path, caplog):
     expected = encode_sets(hashes(), SETS, tmp_path)
-    files = sorted(tmp_path.rglob("*.npy"))
-    files[0].write_bytes(files[0].read_bytes()[:-3])
-    files[1].write_bytes(b"")
-    with caplog.at_level(logging.WARNING):
+    files = sorted(tmp_path.rglob("*.safetensors"))[:2]
+    whole = [file.read_bytes() for file in files]
+    other = whole[0][:-1] + bytes([whole[0][-1] ^ 1])  # one bit of one number
+    for damaged in ((whole[0][:-3], b""), (whole[1], whole[0]), (other, b"{}")):
+        for file, content in zip(files, damaged, strict=True):
+            file.write_bytes(content)
+        caplog.clear()
         again = encode_sets(hashes(), SETS, tmp_path)
-    assert sum("embedded again" in message for message in caplog.messages) == 2
-    for name, vectors in expected.items():
-        np.testing.assert_array_equal(again[name], vectors)
+        assert sum("embedded again" in message for message in caplog.messages) == 2
+        for name, vectors in expected.items():
+            np.testing.assert_array_equal(again[name], vectors)
+        assert [file.read_bytes() for file in files] == whole
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_what_is_no_vector_is_refused_and_not_kept(hashes, tmp_path):
+    encoder = hashes()
+    encoder.encode = lambda sentences: np.array([[1, np.inf]] * len(sentences), np.float32)
+    with pytest.raises(UserError, match=f"{encoder.label}: 4 of 4 results are NaN or infinite"):
+        encode_sets(encoder, SETS, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @settings(deadline=None, max_examples=10)
@@ -62,6 +73,7 @@ def test_the_same_letters_cut_otherwise_are_another_set(tmp_path_factory, texts,
     cache = tmp_path_factory.mktemp("cache")
 
     class Lengths:
+        label = "lengths"
         identity = {"encoder": "lengths"}  # noqa: RUF012
 
         def encode(self, sentences):
@@ -86,6 +98,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(hashes, tmp_path):
         patch.setattr(
             Path, "write_bytes", lambda path, data: Path("/dev/full").open("wb", 0).write(data)
         )
-        with pytest.raises(UserError, match=r"\.npy: cannot be written: no space left"):
+        with pytest.raises(UserError, match=r"\.safetensors: cannot be written: no space left"):
             encode_sets(encoder, SETS, tmp_path)
     assert list(folder.iterdir()) == []

@@ -46,7 +46,8 @@ def test_a_record_cut_short_is_set_aside_named_and_made_again(undisturbed, folde
     record = sorted(folder.root.glob("results/runs/*/record.json"))[0]
     record.write_bytes(record.read_bytes()[:200])
     assert folder.start().wait() == 0, folder.said()
-    assert f"{record}: not a whole record, set aside as {record}.broken" in folder.said()
+    assert f"{record}: no whole record, damaged (no JSON: " in folder.said()
+    assert f"set aside as {record}.broken; it is made again" in folder.said()
     (again,) = (once(folder) - before).items()
     assert again[0][1] == record.parent.name and again[1] == 1
     assert folder.outcome() == expected

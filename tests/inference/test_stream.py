@@ -44,14 +44,16 @@ def lines(tmp_path):
 @pytest.fixture
 def whole(lines, tmp_path):
     """The bytes of an undisturbed run."""
-    write_vectors(lines, tmp_path / "whole.npy", Counted(), SETTINGS)
+    write_vectors(lines, tmp_path / "whole.npy", Counted(), SETTINGS, tmp_path / "cache")
     return (tmp_path / "whole.npy").read_bytes()
 
 
 def test_the_file_is_an_npy_of_all_rows(lines, tmp_path):
     done = []
     output = tmp_path / "new" / "e.npy"
-    written = write_vectors(lines, output, Counted(), SETTINGS, advance=done.append)
+    written = write_vectors(
+        lines, output, Counted(), SETTINGS, tmp_path / "cache", advance=done.append
+    )
     assert (written.rows, written.width, written.kept) == (ROWS, WIDTH, 0) and sum(done) == ROWS
     found = np.load(output, mmap_mode="r")
     np.testing.assert_array_equal(found, np.arange(ROWS)[:, None].repeat(WIDTH, 1))
@@ -63,35 +65,35 @@ def test_killed_and_started_again_it_gives_the_same_bytes(lines, tmp_path, whole
     output = tmp_path / "e.npy"
     if (child := os.fork()) == 0:
         try:
-            write_vectors(lines, output, Counted(stop, kill=True), SETTINGS)
+            write_vectors(lines, output, Counted(stop, kill=True), SETTINGS, tmp_path / "cache")
         finally:
             os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert not output.exists()
     again = Counted()
-    written = write_vectors(lines, output, again, SETTINGS)
+    written = write_vectors(lines, output, again, SETTINGS, tmp_path / "cache")
     assert output.read_bytes() == whole
     assert written.kept == stop * BLOCK and again.blocks == 5 - stop
-    assert write_vectors(lines, output, Counted(0), SETTINGS).kept == ROWS
+    assert write_vectors(lines, output, Counted(0), SETTINGS, tmp_path / "cache").kept == ROWS
 
 
 def test_a_block_half_written_is_written_again(lines, tmp_path, whole):
     output = tmp_path / "e.npy"
     with pytest.raises(KeyboardInterrupt):
-        write_vectors(lines, output, Counted(2), SETTINGS)
+        write_vectors(lines, output, Counted(2), SETTINGS, tmp_path / "cache")
     part = tmp_path / "e.npy.part"
     part.write_bytes(part.read_bytes() + b"half a block")
-    write_vectors(lines, output, Counted(), SETTINGS)
+    write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
     assert output.read_bytes() == whole
 
 
 def test_a_part_that_lost_what_the_journal_counts_is_begun_anew(lines, tmp_path, whole):
     output = tmp_path / "e.npy"
     with pytest.raises(KeyboardInterrupt):
-        write_vectors(lines, output, Counted(3), SETTINGS)
+        write_vectors(lines, output, Counted(3), SETTINGS, tmp_path / "cache")
     part = tmp_path / "e.npy.part"
     part.write_bytes(part.read_bytes()[:-1])
-    assert write_vectors(lines, output, Counted(), SETTINGS).kept == 0
+    assert write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache").kept == 0
     assert output.read_bytes() == whole
 
 
@@ -99,25 +101,50 @@ def test_a_part_that_lost_what_the_journal_counts_is_begun_anew(lines, tmp_path,
 def test_an_output_of_something_else_is_kept_unless_told(lines, tmp_path, stop):
     output, other = tmp_path / "e.npy", {"encoder": {"name": "another"}}
     if stop is None:
-        write_vectors(lines, output, Counted(), SETTINGS)
+        write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
     else:
         with pytest.raises(KeyboardInterrupt):
-            write_vectors(lines, output, Counted(stop), SETTINGS)
+            write_vectors(lines, output, Counted(stop), SETTINGS, tmp_path / "cache")
     with pytest.raises(UserError, match=r"made with another encoder: .* overwrite=true"):
-        write_vectors(lines, output, Counted(), other)
-    assert write_vectors(lines, output, Counted(), other, overwrite=True).kept == 0
+        write_vectors(lines, output, Counted(), other, tmp_path / "cache")
+    assert (
+        write_vectors(lines, output, Counted(), other, tmp_path / "cache", overwrite=True).kept == 0
+    )
 
 
 def test_a_file_of_the_users_own_is_not_overwritten_and_stays_until_it_is(lines, tmp_path, whole):
     output = tmp_path / "e.npy"
     output.write_text("mine")
     with pytest.raises(UserError, match="nothing says what it was made from"):
-        write_vectors(lines, output, Counted(), SETTINGS)
+        write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
     with pytest.raises(KeyboardInterrupt):
-        write_vectors(lines, output, Counted(2), SETTINGS, overwrite=True)
+        write_vectors(lines, output, Counted(2), SETTINGS, tmp_path / "cache", overwrite=True)
     assert output.read_text() == "mine"
-    write_vectors(lines, output, Counted(), SETTINGS)
+    write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
     assert output.read_bytes() == whole
+
+
+def test_a_vector_that_is_no_number_is_refused_by_the_line_it_is_of(lines, tmp_path):
+    def embed(blocks):
+        for number, block in enumerate(blocks):
+            vectors = np.ones((len(block), WIDTH), np.float32)
+            vectors[3] = np.nan if number == 1 else 1
+            yield vectors
+
+    output = tmp_path / "e.npy"
+    with pytest.raises(UserError, match=r"s\.txt, line 9: its vector holds NaN .* precision=fp32"):
+        write_vectors(lines, output, embed, SETTINGS, tmp_path / "cache")
+    assert not output.exists()
+
+
+def test_nothing_is_left_beside_a_finished_output(lines, tmp_path, whole):
+    output = tmp_path / "out" / "e.npy"
+    with pytest.raises(KeyboardInterrupt):
+        write_vectors(lines, output, Counted(2), SETTINGS, tmp_path / "cache")
+    write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
+    assert output.read_bytes() == whole
+    assert [path.name for path in output.parent.iterdir()] == ["e.npy"]
+    assert write_vectors(lines, output, Counted(0), SETTINGS, tmp_path / "cache").kept == ROWS
 
 
 @contextmanager
@@ -138,9 +165,9 @@ def test_no_room_is_said_in_one_line_and_what_was_written_is_kept(tmp_path):
         largest_file(128 + 300 * WIDTH * 4),
         pytest.raises(UserError, match=r"e\.npy\.part: cannot be written: File too large"),
     ):
-        write_vectors(lines, output, Counted(), SETTINGS)
+        write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache")
     assert not output.exists()
-    assert write_vectors(lines, output, Counted(), SETTINGS).kept == 300
+    assert write_vectors(lines, output, Counted(), SETTINGS, tmp_path / "cache").kept == 300
     assert np.load(output)[-1, 0] == 399
 
 

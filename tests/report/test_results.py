@@ -52,8 +52,8 @@ def test_an_empty_folder_says_what_to_run(tmp_path):
     [
         ("table_6.csv", "table,row\n6,MEAN\n", "lacks the column column, metric"),
         ("table_6.csv", "", "lacks the column table"),
-        ("records/table_6.json", "{", "not readable as JSON"),
-        ("records/table_6.json", "[]", "found no JSON object"),
+        ("records/table_6.json", "{", "no JSON: "),
+        ("records/table_6.json", "[]", "should be a valid dictionary"),
         ("headline.csv", "n,what,seconds,kind,paper\nmany,encode,1,measured,\n", "not readable"),
     ],
 )

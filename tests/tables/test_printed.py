@@ -73,7 +73,7 @@ def test_another_file_is_refused_in_one_line(text, tmp_path):
     path = tmp_path / "records" / "table_1.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(UserError, match="not the records behind a table"):
+    with pytest.raises(UserError, match="damaged"):
         printed.read(spec.load("1"), tmp_path)
 
 

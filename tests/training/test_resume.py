@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from sbert_repro.compose import compose
-from sbert_repro.errors import UserError
 from sbert_repro.training import fit as fitting
 from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.fit import fit
@@ -111,12 +110,58 @@ def test_seeds_differ(config_of, tmp_path, undisturbed):
     assert outcome(tmp_path / "other", other)[0] != undisturbed(*FP32)[0]
 
 
-def test_a_damaged_checkpoint_says_which_file_to_delete(config_of, tmp_path, killed):
-    config, last = config_of("loss=regression"), tmp_path / "run" / "checkpoints" / LAST
+def without(*names):
+    """A checkpoint without an entry, written as Lightning writes it."""
+
+    def damage(path):
+        content = torch.load(path, weights_only=True)
+        inner = content
+        for name in names[:-1]:
+            inner = inner[name]
+        del inner[names[-1]]
+        torch.save(content, path)
+
+    return damage
+
+
+def flipped(path):
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    "empty": lambda path: path.write_bytes(b""),
+    "one bit": flipped,
+    "no optimizer state": without("optimizer_states"),
+    "no moments": without("optimizer_states", 0, "state", 0),
+    "a weight short": without("state_dict", "backbone.model.embeddings.word_embeddings.weight"),
+    "no random state": without("random_states"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_over(
+    config_of, tmp_path, killed, undisturbed, caplog, damage
+):
+    config, last = config_of(*FP32), tmp_path / "run" / "checkpoints" / LAST
     killed(config, tmp_path / "run", 7)
-    last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(UserError, match=f"{last}: not a readable checkpoint"):
-        fit(config, tmp_path / "run")
+    DAMAGES[damage](last)
+    assert outcome(tmp_path / "run", fit(config, tmp_path / "run")) == undisturbed(*FP32)
+    assert f"{last}: not a readable checkpoint" in caplog.text
+    assert f"set aside as {last}.broken; this run starts over" in caplog.text
+
+
+def test_so_it_is_when_the_best_weights_that_a_checkpoint_counts_on_are_damaged(
+    config_of, tmp_path, killed, undisturbed, caplog
+):
+    config = config_of(*FP32)
+    killed(config, tmp_path / "run", 7)
+    (best,) = (tmp_path / "run" / "checkpoints").glob("best-*.safetensors")
+    flipped(best)
+    assert outcome(tmp_path / "run", fit(config, tmp_path / "run")) == undisturbed(*FP32)
+    assert "no readable weights" in caplog.text and "this run starts over" in caplog.text
 
 
 # SIGKILL at any moment, of whole commands: test_kill.py.

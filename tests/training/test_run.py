@@ -19,6 +19,7 @@ from sbert_repro.errors import Diverged, UserError
 from sbert_repro.evaluation.run import evaluate_trained
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
+from sbert_repro.storage import write_file
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import run
 from sbert_repro.training.module import SiameseModule
@@ -212,7 +213,7 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
 
     def fit(config, folder, parent_model=None, tracking=None):
         seen.append((config.data.name, parent_model))
-        (folder / "model").mkdir(parents=True)
+        write_file(folder / "model" / "model.safetensors", b"weights")
         return fitting.FitResult({"dev_spearman": 1.0}, [], 1, 0.0, {"loss": [], "dev": []})
 
     monkeypatch.setattr(run.fitting, "fit", fit)
@@ -220,6 +221,12 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
     record = train(compose(typed), typed)
     model = tmp_path / "results" / "runs" / record["settings"]["parent"] / "model"
     assert seen == [("nli", None), ("stsb", model)]
+    write_file(model / "model.safetensors", b"other weights")
+    typed = [*typed, "seed=1", "data.limit=5"]
+    with pytest.raises(
+        UserError, match=r"model\.safetensors: not the weights that run .* train ag"
+    ):
+        train(compose(typed), typed)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +313,7 @@ def test_other_seeds_train_and_after_removal_it_does_too(overrides, tmp_path, di
 def test_what_cannot_be_read_is_not_believed_to_be_fine(tmp_path, text):
     (tmp_path / "diverged.json").write_text(text)
     with pytest.raises(
-        UserError, match=r"diverged\.json says cannot be read: run .* until .* is remo"
+        UserError, match=r"diverged\.json says cannot be read, damaged .* until .* is remo"
     ):
         refuse_diverged(tmp_path)
 

@@ -11,10 +11,13 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
+from sbert_repro.backbone.weights import AGAIN, read_weights
 from sbert_repro.batch import Tokens
 from sbert_repro.data.word_vectors import FOLDER, WordVectors, find
 from sbert_repro.data.word_vectors import load as load_word_vectors
@@ -124,6 +127,7 @@ class BiLstmBackbone(nn.Module):
                 f"no weights of a BiLSTM with {self.width // 2} units over vectors of "
                 f"{self.words.shape[1]} numbers ({' '.join(str(problem).split())[:200]})",
                 where=where,
+                mend=AGAIN,
             ) from problem
         return self
 
@@ -149,6 +153,27 @@ def is_bilstm(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file()
 
 
+class Described(TypedDict):
+    """`DESCRIPTION` in a model folder."""
+
+    hidden: int
+
+
+def described(folder: Path) -> Described:
+    """Read the shape of a network that was trained here.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        Its description.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    return json_files.read(folder / DESCRIPTION, Described, AGAIN)
+
+
 def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
     """Load a backbone that was trained here, in evaluation mode.
 
@@ -162,15 +187,7 @@ def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
     Raises:
         UserError: If a file is missing or damaged.
     """
-    try:
-        hidden = int(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["hidden"])
-        weights = load_file(folder / WEIGHTS)
-    except Exception as problem:  # safetensors and json each have their own kinds
-        raise UserError(
-            f"the BiLSTM cannot be loaded ({type(problem).__name__}: {problem})",
-            where=folder,
-            mend="train it again",
-        ) from problem
+    hidden, weights = described(folder)["hidden"], read_weights(folder / WEIGHTS)
     backbone = random_bilstm(vectors, hidden, seed=0)
     return backbone.with_weights(weights, folder / WEIGHTS).eval()
 

@@ -6,7 +6,9 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
+from sbert_repro import json_files
 from sbert_repro.backbone import glove_bert
 from sbert_repro.data.download import retried
 from sbert_repro.data.packages import INSTALL, MINILM, Package
@@ -206,8 +208,8 @@ def weights_folder(folder: Path) -> Path:
 
 def _describes_a_model(path: Path) -> bool:
     try:
-        return "model_type" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "model_type" in json_files.read(path, dict[str, Any])
+    except UserError:
         return False
 
 

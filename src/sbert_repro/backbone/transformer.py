@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +13,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from sbert_repro import json_files
 from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.fused import FusedNetwork, covers
 from sbert_repro.backbone.packed import (
@@ -24,6 +24,7 @@ from sbert_repro.backbone.packed import (
     positions,
     unpack,
 )
+from sbert_repro.backbone.weights import AGAIN, check_finite, check_formats
 from sbert_repro.batch import Tokens
 from sbert_repro.errors import UserError
 
@@ -47,7 +48,6 @@ _SAFELY: dict[str, Any] = {
     "trust_remote_code": False,
     "use_safetensors": True,
 }
-_AGAIN = "copy or download the model again"
 _OWN_CODE = "it names code of its own in auto_map, which is never run"
 
 
@@ -185,7 +185,7 @@ def loading(what: str, file: Path) -> Iterator[None]:
         raise UserError(
             f"the {what} cannot be loaded ({type(error).__name__})",
             where=file,
-            mend=f"{reason}; {_AGAIN}",
+            mend=f"{reason}; {AGAIN}",
         ) from error
     finally:
         reports.setLevel(level)
@@ -193,10 +193,9 @@ def loading(what: str, file: Path) -> Iterator[None]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json_files.read(file, dict[str, Any])
+    except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def load(folder: Path, layer: str = "last") -> TransformerBackbone:
@@ -225,23 +224,53 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
             **({"add_pooling_layer": False} if has_pooler else {}),
             **_SAFELY,
         )
+    check_weights(place, model, report)
+    backbone = TransformerBackbone(model, layer).eval()
+    with loading("model", place), torch.no_grad():
+        # What does not fit together shows in a first pass, if nowhere else.
+        ids = torch.zeros((1, 3), dtype=torch.long)
+        states = backbone(Tokens(ids, torch.ones_like(ids, dtype=torch.bool)))
+        if states.shape != (1, 3, backbone.width) or not bool(states.isfinite().all()):
+            raise ValueError(f"it gives no finite states of width {backbone.width}")
+    return backbone
+
+
+def check_weights(place: Path, model: nn.Module, report: Mapping[str, Any]) -> None:
+    """Refuse a network that is not what its file holds.
+
+    Args:
+        place: The folder of the weights.
+        model: As it was loaded.
+        report: What transformers says about it: keys that were missing or not expected.
+
+    Raises:
+        UserError: If a weight is missing, is left over although the network has a place of its
+            kind (as a layer that the configuration does not count), is no floating-point number in
+            the file, or is not finite.
+    """
     missing = sorted(k for k in report["missing_keys"] if not k.startswith(_POOLER))
     if missing:
         raise UserError(
             f"{len(missing)} weights are not in the file, {missing[0]} among them; it is truncated "
             "or of another architecture",
             where=place,
-            mend=_AGAIN,
+            mend=AGAIN,
         )
+    # Heads of pre-training and poolers are left over in many models, parts of the network in none.
+    parts = {name for name, _ in model.named_children()}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    bare = sorted(str(key).removeprefix(prefix) for key in report["unexpected_keys"])
+    if left := [k for k in bare if k.partition(".")[0] in parts and not k.startswith(_POOLER)]:
+        raise UserError(
+            f"{len(left)} weights of the file have no place in the network that config.json "
+            f"describes, {left[0]} among them",
+            where=place,
+            mend=AGAIN,
+        )
+    for file in sorted(place.glob("model*.safetensors")):
+        check_formats(file)
     for name, weight in model.named_parameters():
-        # The sum of finite weights is finite, and needs no memory.
-        if not bool(weight.detach().sum(dtype=torch.float64).isfinite()):
-            raise UserError(
-                f"the weight {name} holds NaN or infinite numbers, so every vector would too",
-                where=place,
-                mend=f"train again, or {_AGAIN}",
-            )
-    return TransformerBackbone(model, layer).eval()
+        check_finite(name, weight, place)
 
 
 def load_network(folder: Path, **options: Any) -> nn.Module:
@@ -259,10 +288,12 @@ def load_network(folder: Path, **options: Any) -> nn.Module:
     """
     place, config = weights_folder(folder), load_config(folder)
     with loading("model", place):
-        network: nn.Module = transformers.AutoModel.from_pretrained(
-            place, config=config, **options, **_SAFELY
+        network, report = transformers.AutoModel.from_pretrained(
+            place, config=config, output_loading_info=True, **options, **_SAFELY
         )
-    return network.float().eval()
+    check_weights(place, network, report)
+    loaded: nn.Module = network.float().eval()
+    return loaded
 
 
 def load_config(folder: Path) -> Any:
@@ -307,7 +338,7 @@ def load_tokenizer(folder: Path) -> Any:
         UserError: If the folder holds none, or it is damaged.
     """
     place = weights_folder(folder)
-    load_config(place)  # or transformers would look there for code
+    config = load_config(place)  # or transformers would look there for code
     files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
     found = [file for name in files for file in sorted(place.glob(name))]
     if not found:
@@ -319,6 +350,13 @@ def load_tokenizer(folder: Path) -> Any:
     settings = place / "tokenizer_config.json"
     file = settings if "auto_map" in _json(settings) else found[0]
     with loading("tokenizer", file):
-        return transformers.AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             place, local_files_only=True, trust_remote_code=False
         )
+        if not tokenizer.is_fast:
+            raise ValueError("it is no fast tokenizer, expected one with a tokenizer.json")
+        if tokenizer.pad_token_id is None:
+            raise ValueError("it has no padding token")
+        if (last := max(tokenizer.get_vocab().values())) >= config.vocab_size:
+            raise ValueError(f"it has the word piece {last}, the model only {config.vocab_size}")
+    return tokenizer

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sbert_repro import json_files
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import (
     load_config,
@@ -33,10 +34,11 @@ from sbert_repro.backbone.transformer import (
     load_tokenizer,
     loading,
 )
+from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import dataset
 from sbert_repro.encoders.base import Vectors, pooling_named
-from sbert_repro.encoders.transformer import describe
+from sbert_repro.encoders.transformer import Module, describe
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.storage import make_folder, replacing, sha256_of, write_file
@@ -69,9 +71,8 @@ def load_library_model(library: Any, folder: Path, **options: Any) -> Any:
     """
     load_config(folder)
     file = folder / "modules.json"
-    with loading("list of modules", file):
-        listed = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-        foreign = [m["type"] for m in listed if not m["type"].startswith("sentence_transformers.")]
+    listed = json_files.read(file, list[Module], AGAIN) if file.is_file() else []
+    foreign = [m["type"] for m in listed if not m["type"].startswith("sentence_transformers.")]
     if foreign:
         raise UserError(
             f"names {foreign[0]}, which is no module of sentence-transformers and is never run",

@@ -27,7 +27,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import nn
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.backbone.find_model import weights_folder
 from sbert_repro.backbone.transformer import load_config
 from sbert_repro.batch import Batch
@@ -48,7 +50,7 @@ from sbert_repro.data.schema import FOLDS, dataset, spelled
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
-from sbert_repro.ledger import hardware, machine
+from sbert_repro.ledger import Hardware, hardware, machine
 from sbert_repro.training.datamodule import load_examples
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
@@ -253,7 +255,7 @@ def _with_dropout(model: Path, copy: Path) -> Path:
     """Copy a model and give it BERT's dropout, since random weights have none."""
     shutil.copytree(weights_folder(model), copy)
     file = copy / "config.json"
-    described = json.loads(file.read_text(encoding="utf-8"))
+    described = json_files.read(file, dict[str, Any])
     described |= {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     file.write_text(json.dumps(described), encoding="utf-8")
     return copy
@@ -476,25 +478,39 @@ def speeds(results: Path) -> list[TrainingSpeed]:
     for path in sorted(results.glob(f"*/{FILE}")):
         try:
             found.append(_read_speed(path))
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            why = f"{type(problem).__name__}: {problem}"
-            _log.warning("%s: no figures of what=train (%s); %s", path, why, advice(path))
+        except UserError as problem:
+            _log.warning("%s: no figures of what=train (%s); %s", path, problem.found, advice(path))
     return found
 
 
+class _Measured(TypedDict):
+    hardware: Hardware
+    threads: int
+    model: str
+    batch_size: int
+
+
+_Row = TypedDict("_Row", {"precision": str, "pairs/s": float, "training": str})
+
+
+class _Figures(TypedDict):
+    measured: _Measured
+    rows: list[_Row]
+
+
 def _read_speed(path: Path) -> TrainingSpeed:
-    figures = json.loads(path.read_text(encoding="utf-8"))
+    figures = json_files.read(path, _Figures)
     on = figures["measured"]
     rates = {
-        str(row["precision"]): float(row["pairs/s"])
+        row["precision"]: float(row["pairs/s"])
         for row in figures["rows"]
         if row["training"] == "ours"
     }
     if not rates or min(rates.values()) <= 0:
-        raise ValueError("no speed of ours in rows")
-    where = machine({"hardware": on["hardware"], "threads": int(on["threads"])})
+        raise UserError("no speed of ours in rows", where=path)
+    where = machine({"hardware": on["hardware"], "threads": on["threads"]})
     gpus = bool(on["hardware"].get("gpus"))
-    return TrainingSpeed(path, str(on["model"]), int(on["batch_size"]), where, gpus, rates)
+    return TrainingSpeed(path, on["model"], on["batch_size"], where, gpus, rates)
 
 
 def advice(path: Path) -> str:

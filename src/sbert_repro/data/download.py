@@ -15,11 +15,13 @@ import csv
 import io
 import json
 import logging
+import lzma
 import os
 import re
 import sys
 import tarfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +38,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tenacity
 from rich.progress import Progress
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.data.read import check, read, split_path
 from sbert_repro.data.schema import DataSet, Source, dataset, names
 from sbert_repro.errors import UserError
@@ -51,6 +55,8 @@ _DOWNLOADS = ".downloads"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds
+_DAMAGED_TAR = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
+"""What tarfile and the three kinds of compression raise for a damaged file."""
 # Text is stored with 64-bit offsets: NLI's texts together come near what 32 bits can count.
 _TEXT = pa.large_string()
 
@@ -108,7 +114,8 @@ def download(record: DataSet, root: Path, *, allow_partial: bool = False) -> Ite
             kept = f", what was there is now {aside.name}"
         with replacing(path) as temporary:
             pq.write_table(table, temporary)
-        _write_down(record, path, sources, len(rows), rows.dropped)
+            # Before the file is in its place: killed in between, it is seen that it is not there.
+            _write_down(record, path, sources, len(rows), rows.dropped, sha256_of(temporary))
         yield f"{path}: {_counted(record, split, len(rows))}{kept}"
 
 
@@ -148,6 +155,15 @@ def is_complete(record: DataSet, root: Path, split: str, *, allow_partial: bool 
     return True
 
 
+class _Split(TypedDict):
+    rows: int
+    sha256: str
+
+
+class _SourceFile(TypedDict):
+    splits: dict[str, _Split]
+
+
 def written_down(path: Path) -> dict[str, Any]:
     """Read what ``SOURCE.json`` says about the files beside a split.
 
@@ -157,23 +173,23 @@ def written_down(path: Path) -> dict[str, Any]:
     Returns:
         dict[str, Any]: Split → rows, sha256, sources; empty where nothing was downloaded.
     """
-    file = path.with_name(SOURCE_FILE)
     try:
-        splits: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["splits"]
-    except (OSError, ValueError, KeyError):
+        return dict(json_files.read(path.with_name(SOURCE_FILE), _SourceFile)["splits"])
+    except UserError as problem:
+        if problem.code != "missing":  # it may be somebody else's
+            _log.warning("%s; the files beside it are looked at one by one", problem)
         return {}
-    return splits
 
 
 def _write_down(
-    record: DataSet, path: Path, sources: list[Source], rows: int, dropped: int
+    record: DataSet, path: Path, sources: list[Source], rows: int, dropped: int, sha256: str
 ) -> None:
     splits = written_down(path)
     splits[path.stem] = {
         "rows": rows,
         "rows_expected": record.splits[path.stem],
         "without_gold_label": dropped,
-        "sha256": sha256_of(path),
+        "sha256": sha256,
         "sources": [
             {"place": s.place, "part": s.part, "revision": s.revision, "sha256": s.sha256}
             for s in sources
@@ -527,11 +543,13 @@ def member(path: Path, name: str) -> bytes:
                 if info.isfile() and PurePosixPath(info.name).parts[-len(wanted) :] == wanted:
                     stream = archive.extractfile(info)
                     return b"" if stream is None else stream.read()
-    except (tarfile.TarError, EOFError) as problem:
+    except _DAMAGED_TAR as problem:
         raise UserError(
-            "not a readable tar file", where=path, mend="delete it and download again"
+            f"not a readable tar file ({problem})", where=path, mend="delete it and download again"
         ) from problem
-    raise UserError(f"no file {name} in the archive", where=path)
+    raise UserError(
+        f"no file {name} in the archive", where=path, mend="delete it and download again"
+    )
 
 
 def _pinned(source: Source) -> Source:
@@ -642,7 +660,7 @@ def tsv_rows(read_file: Callable[[str], bytes], source: Source) -> pa.Table:
     Raises:
         UserError: If a column is missing, a line is too short or a score is not a number.
     """
-    header, *lines = _lines(read_file(source.part), source.part)
+    header, *lines = _lines(read_file(source.part), source.part) or [""]
     places = {name: place for place, name in enumerate(header.split("\t"))}
     _need(source, list(places), source.part)
     wanted = {name: places[theirs] for name, theirs in source.columns.items()}

@@ -24,6 +24,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact, rows
 from sbert_repro.storage import sha256_of
 
+_AGAIN = "get it again with `make data`"
 _BATCH = 65_536
 """Triplets that are checked at a time."""
 
@@ -290,7 +291,7 @@ def _open(record: DataSet, path: Path) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as problem:
         raise missing(path) from problem
     except (PermissionError, IsADirectoryError, NotADirectoryError) as problem:
-        raise UserError(f"cannot be read: {problem.strerror}", where=path) from problem
+        raise UserError(f"cannot be read: {problem.strerror}", where=path, mend=again) from problem
     except (pa.ArrowException, OSError) as problem:
         raise UserError("not a readable parquet file (cut off?)", where=path, mend=again) from (
             problem
@@ -303,7 +304,11 @@ def _need_columns(record: DataSet, found: Sequence[str], where: object) -> None:
             f"no column {', '.join(missing)}; it has {', '.join(found) or 'none'}, expected "
             f"{', '.join(record.columns)}",
             where=where,
+            mend=_AGAIN,
         )
+    if len(set(found)) < len(found):
+        twice = sorted({name for name in found if list(found).count(name) > 1})
+        raise UserError(f"has the column {twice[0]} twice", where=where, mend=_AGAIN)
 
 
 def check(record: DataSet, table: pa.Table, where: object) -> Rows:
@@ -322,7 +327,7 @@ def check(record: DataSet, table: pa.Table, where: object) -> Rows:
     """
     _need_columns(record, table.column_names, where)
     if not len(table):
-        raise UserError("no rows", where=where, mend="get it again with `make data`")
+        raise UserError("no rows", where=where, mend=_AGAIN)
     target = _target(record, table, where)
     texts = {name: _texts(table[name], name, where) for name in record.text_columns}
     subset = corpus = None
@@ -337,6 +342,12 @@ def check(record: DataSet, table: pa.Table, where: object) -> Rows:
     found = Rows(texts, target, subset, corpus)
     if record.labels is None or target is None or (target >= 0).all():
         return found
+    if not (target >= 0).any():
+        raise UserError(
+            f"none of its {len(found):,} rows has one of the labels {', '.join(record.labels)}",
+            where=where,
+            mend=_AGAIN,
+        )
     labelled = found.at(np.flatnonzero(target >= 0))
     return replace(labelled, dropped=len(found) - len(labelled))
 
@@ -358,7 +369,8 @@ def _texts(column: pa.ChunkedArray, name: str, where: object, first_row: int = 0
     except UnicodeDecodeError as problem:
         raw = strings.cast(pa.large_binary()).to_pylist()
         row = next(row for row, value in enumerate(raw, first_row) if not _is_utf8(value))
-        raise UserError(f"{name} is not UTF-8 text", where=f"{where}, row {row}") from problem
+        found = f"{name} is not UTF-8 text"
+        raise UserError(found, where=f"{where}, row {row}", mend=_AGAIN) from problem
 
 
 def _scores(
@@ -417,7 +429,9 @@ def _strings(
     if strings.null_count:
         row = first_row + int(np.flatnonzero(strings.is_null().to_numpy())[0])
         raise UserError(
-            f"{name} is missing ({strings.null_count:,} such rows)", where=f"{where}, row {row}"
+            f"{name} is missing ({strings.null_count:,} such rows)",
+            where=f"{where}, row {row}",
+            mend=_AGAIN,
         )
     return strings
 
@@ -441,7 +455,7 @@ def _check_triplets(record: DataSet, file: pq.ParquetFile, path: Path) -> Rows:
             _texts(pa.chunked_array([column]), name, path, row)
         row += len(batch)
     if row == 0:
-        raise UserError("no rows", where=path, mend="get it again with `make data`")
+        raise UserError("no rows", where=path, mend=_AGAIN)
     return Rows({name: StreamedTexts(path, name) for name in record.text_columns})
 
 

@@ -18,11 +18,14 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from transformers import PreTrainedTokenizerBase
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.read import Split
 from sbert_repro.data.words import WordRows, WordTokenizer
 from sbert_repro.errors import UserError
+from sbert_repro.json_files import set_aside
 from sbert_repro.storage import filling
 
 _log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ Tokenizer = PreTrainedTokenizerBase | WordTokenizer
 FORMAT = 1
 """Part of the cache key: raise it when the same text would give other arrays."""
 _CHUNK = 1024
+_AT_ONCE = 1 << 16
+"""Ids that are looked at together."""
 
 
 class WordPieces:
@@ -219,16 +224,27 @@ def tokenise(
         Column → its ids, in the order given.
 
     Raises:
-        UserError: If the cache cannot be written, or what lies there is damaged.
+        UserError: If the cache cannot be written. What is damaged there is set aside and made
+            again.
     """
-    folder = cache / key
-    if not folder.is_dir():
+    folder, size = cache / key, _size(tokenizer)
+
+    def opened() -> dict[str, TokenColumn]:
+        found = texts_by_column.items()
+        return {name: _open(folder, name, len(texts), size) for name, texts in found}
+
+    try:
+        columns = opened() if folder.is_dir() else None
+    except UserError as problem:
+        set_aside(folder, problem.found, "its word pieces are made again")
+        columns = None
+    if columns is None:
         rows = max(map(len, texts_by_column.values()))
         _log.info("making word pieces of %s rows, once, in %s", f"{rows:,}", folder)
         with filling(folder) as unfinished:
             for name, texts in texts_by_column.items():
                 _write(unfinished, name, texts, _splitter(tokenizer, max_length))
-    columns = {name: _open(folder, name, len(texts)) for name, texts in texts_by_column.items()}
+        columns = opened()
     truncated = sum(column.truncated for column in columns.values())
     empty = sum(column.empty for column in columns.values())
     if truncated or empty:
@@ -260,19 +276,48 @@ def _write(folder: Path, name: str, texts: Sequence[str], split: WordPieces | Wo
     (folder / f"{name}.json").write_text(json.dumps(counts), encoding="utf-8")
 
 
-def _open(folder: Path, name: str, rows: int) -> TokenColumn:
-    mend = "delete the folder; it is made again when it is needed"
-    try:
-        counts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        ids = np.load(folder / f"{name}.ids.npy", mmap_mode="r")
-        offsets = np.load(folder / f"{name}.offsets.npy")
-        complete = len(offsets) == rows + 1 and offsets[-1] == len(ids)
-    except (OSError, ValueError) as problem:
-        raise UserError("its word pieces cannot be read", where=folder, mend=mend) from problem
-    if not complete:
-        found = f"its word pieces are not those of {rows:,} texts"
-        raise UserError(found, where=folder, mend=mend)
+def _size(tokenizer: Tokenizer) -> int:
+    """Return how many ids there are."""
+    if isinstance(tokenizer, WordTokenizer):
+        return tokenizer.pad_token_id + 1
+    return 1 + max(_plain_copy(tokenizer).get_vocab().values())
+
+
+class _Counts(TypedDict):
+    truncated: int
+    empty: int
+
+
+def _open(folder: Path, name: str, rows: int, size: int) -> TokenColumn:
+    """Open the arrays of a column, and check that they are ``rows`` texts of ids below ``size``."""
+    counts = json_files.read(folder / f"{name}.json", _Counts)
+    ids = _array(folder / f"{name}.ids.npy", np.int32)
+    offsets = np.array(_array(folder / f"{name}.offsets.npy", np.int64))
+    lengths = np.diff(offsets)
+    whole = len(lengths) == rows and offsets[0] == 0 and offsets[-1] == len(ids)
+    low, high = _bounds(ids)
+    if not whole or lengths.min() < 0 or low < 0 or high >= size:
+        raise UserError(f"its {name} is not {rows:,} texts of {size:,} word pieces", where=folder)
     return TokenColumn(ids, offsets, counts["truncated"], counts["empty"])
+
+
+def _bounds(ids: np.ndarray) -> tuple[int, int]:
+    """Return the lowest and the highest id, without keeping the file's pages in memory."""
+    low, high = int(ids[0]), int(ids[0])
+    for start in range(0, len(ids), _AT_ONCE):
+        part = np.fromfile(ids.filename, ids.dtype, _AT_ONCE, offset=ids.offset + 4 * start)
+        low, high = min(low, int(part.min())), max(high, int(part.max()))
+    return low, high
+
+
+def _array(path: Path, kind: type[np.generic]) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise UserError(f"{path.name} cannot be read", where=path.parent) from problem
+    if found.ndim != 1 or found.dtype != kind or not len(found):
+        raise UserError(f"{path.name} holds {found.dtype} {found.shape}", where=path.parent)
+    return found
 
 
 class PairTemplate:

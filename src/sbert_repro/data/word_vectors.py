@@ -11,32 +11,37 @@ import gzip
 import hashlib
 import json
 import logging
+import lzma
 import re
 import sys
 import warnings
 import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pyarrow.parquet import read_table
 from rich.progress import wrap_file
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.data.download import fetch, on_the_hub
 from sbert_repro.data.npy import AppendedArray
 from sbert_repro.data.packages import GLOVE_50D, Package
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
+from sbert_repro.json_files import set_aside
 from sbert_repro.storage import filling, lock, sha256_of, write_file
 
 FOLDER = "word_vectors"
 """Where the files lie in the data root."""
-FORMAT = 1
+FORMAT = 2
 """Part of the cache key: raise it when the same file would give other vectors."""
 
 _log = logging.getLogger(__name__)
@@ -286,26 +291,56 @@ def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
         return _of_package(place.file, place.words)
     settings = f"{FORMAT} {sha256_of(place.file)} {place.member}"
     folder = cache / "word_vectors" / hashlib.sha256(settings.encode()).hexdigest()[:16]
-    description = folder / "description.json"
-    if not description.is_file():
+    if (found := _kept(place, folder)) is None:
         with lock(folder.with_suffix(".lock"), f"the conversion of {place}"):
-            if not description.is_file():
+            if (found := _kept(place, folder)) is None:
                 _log.info("%s: read once, then kept in %s", place, folder)
-                # Copies made by earlier versions have no description; they are replaced.
-                with filling(folder, replace=True) as unfinished:
+                with filling(folder) as unfinished:
                     _convert(place, unfinished, progress)
-    said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-    # Split at line feeds alone: some words hold what `splitlines` takes for the end of a line.
-    words = (folder / "words.txt").read_bytes().decode().split("\n")
-    flat = np.load(folder / "vectors.npy", mmap_mode="r")
+                found = _kept(place, folder)
+    assert found is not None, "what was just written can be read"
+    return found
+
+
+class _Description(TypedDict):
+    sha256: str
+    width: int
+    words: int
+    words_sha256: str
+    vectors_repeated: int
+    vectors_unreadable: int
+
+
+def _kept(place: Place, folder: Path) -> WordVectors | None:
+    """Open what was converted; what is damaged is set aside and counts as missing."""
+    if not folder.is_dir():
+        return None
+    try:
+        said = json_files.read(folder / "description.json", _Description)
+        listed, flat = (
+            (folder / "words.txt").read_bytes(),
+            np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False),
+        )
+        if hashlib.sha256(listed).hexdigest() != said["words_sha256"]:
+            raise ValueError("words.txt was changed")
+        # Split at line feeds alone: some words hold what `splitlines` takes for the end of a line.
+        words = listed.decode().split("\n")
+        if flat.dtype != np.float32 or flat.shape != (len(words) * said["width"],):
+            raise ValueError(f"vectors.npy holds {flat.dtype} {flat.shape}")
+    except (UserError, OSError, ValueError, EOFError) as problem:
+        set_aside(folder, f"not readable ({problem})", f"{place.name} is converted again")
+        return None
     return WordVectors(
         index={word: row for row, word in enumerate(words)},
-        values=flat.reshape(len(words), -1),
+        values=flat.reshape(len(words), said["width"]),
         sha256=said["sha256"],
         facts=[
-            fact(code, file=place.name, count=said[code])
-            for code in ("vectors_repeated", "vectors_unreadable")
-            if said[code]
+            fact(code, file=place.name, count=count)
+            for code, count in (
+                ("vectors_repeated", said["vectors_repeated"]),
+                ("vectors_unreadable", said["vectors_unreadable"]),
+            )
+            if count
         ],
     )
 
@@ -320,7 +355,7 @@ def _of_package(array: Path, words: Path) -> WordVectors:
 def _convert(place: Place, folder: Path, progress: bool) -> None:
     digest = hashlib.sha256()
     kept: dict[str, None] = {}
-    repeated = unreadable = 0
+    repeated = unreadable = width = 0
 
     def hashed(stream: IO[bytes]) -> Iterator[bytes]:
         for line in stream:
@@ -347,12 +382,31 @@ def _convert(place: Place, folder: Path, progress: bool) -> None:
                     kept[word] = None
                     chosen.append(row)
             out.append(values[chosen].ravel())
+            width = values.shape[1]
     if not kept:
         raise UserError("holds no word", where=place, mend="get the file again")
-    write_file(folder / "words.txt", "\n".join(kept))
-    counts = {"vectors_repeated": repeated, "vectors_unreadable": unreadable}
-    description = {"sha256": digest.hexdigest(), **counts}
+    listed = "\n".join(kept).encode()
+    write_file(folder / "words.txt", listed)
+    description: _Description = {
+        "sha256": digest.hexdigest(),
+        "width": width,
+        "words": len(kept),
+        "words_sha256": hashlib.sha256(listed).hexdigest(),
+        "vectors_repeated": repeated,
+        "vectors_unreadable": unreadable,
+    }
     write_file(folder / "description.json", json.dumps(description))
+
+
+def _member(raw: BinaryIO, place: Place) -> IO[bytes]:
+    try:
+        return zipfile.ZipFile(raw).open(str(place.member))
+    except (RuntimeError, KeyError) as problem:  # zipfile's kinds, NotImplementedError among them
+        raise UserError(
+            f"cannot be unpacked ({problem})",
+            where=place,
+            mend="unpack the archive by hand, and name the text file in it",
+        ) from problem
 
 
 @contextlib.contextmanager
@@ -365,12 +419,12 @@ def _opened(place: Place, progress: bool) -> Iterator[IO[bytes]]:
                 size = place.file.stat().st_size
                 raw = stack.enter_context(wrap_file(raw, size, description=place.name))
             if place.member is not None:
-                yield stack.enter_context(zipfile.ZipFile(raw).open(place.member))
+                yield stack.enter_context(_member(raw, place))
             elif place.file.suffix == ".gz":
                 yield cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=raw)))
             else:
                 yield raw
-    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as problem:
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as problem:
         raise UserError(
             f"the file is damaged ({problem})", where=place, mend="get it again"
         ) from problem
@@ -442,6 +496,8 @@ def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Number the lines from 1, without their ends; an empty line at the very end is left out."""
     last = None
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(BOM_UTF8)  # else it would be part of the first word
         if last is not None:
             yield last
         last = number, line.rstrip(b" \r\n")
@@ -487,7 +543,9 @@ def _bad_number(
                     mend="get the file again",
                 )
     return UserError(
-        "a number is too large", where=f"{where}, lines {block[0][0]:,} to {block[-1][0]:,}"
+        "a number is too large",
+        where=f"{where}, lines {block[0][0]:,} to {block[-1][0]:,}",
+        mend="get the file again",
     )
 
 

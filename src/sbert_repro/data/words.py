@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from typing_extensions import TypedDict
 
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
@@ -148,6 +149,15 @@ MARKERS = ("<s>", "</s>")
 DESCRIPTION = "words.json"
 VERSION = 1
 """Raised when `WordTokenizer` turns the same text into other rows."""
+
+
+class Words(TypedDict):
+    """`DESCRIPTION` in a model folder: which vectors it needs, and how texts are split."""
+
+    word_vectors: str
+    sha256: str
+    split: str
+    markers: list[str]
 
 
 class WordTokenizer:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
+from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
 
@@ -130,26 +132,14 @@ def find(name: str, models_root: str | Path | None, *, folder: bool, mend: str) 
     raise UserError(found, where=places[-1], mend=mend, code="missing")
 
 
-def read_json(path: Path) -> Any:
-    """Read a file that describes a model.
+class Trained(TypedDict, total=False):
+    """``sbert_repro.json``, which a training of ours leaves beside its model."""
 
-    Args:
-        path: The file.
-
-    Returns:
-        Any: Its content.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise UserError(
-            f"not readable as JSON ({type(problem).__name__})",
-            where=path,
-            mend="copy the model again, or train it again",
-        ) from problem
+    max_length: int
+    layer: str
+    pooling: dict[str, Any]
+    loss: dict[str, Any]
+    reads: str
 
 
 def trained_with(folder: Path) -> dict[str, Any]:
@@ -166,7 +156,7 @@ def trained_with(folder: Path) -> dict[str, Any]:
         UserError: If the file is damaged.
     """
     path = folder / "sbert_repro.json"
-    return dict(read_json(path)) if path.is_file() else {}
+    return dict(json_files.read(path, Trained, AGAIN)) if path.is_file() else {}
 
 
 def reads_pairs(trained: Mapping[str, Any]) -> bool:
@@ -181,11 +171,12 @@ def reads_pairs(trained: Mapping[str, Any]) -> bool:
     return trained.get("reads") == "pairs"
 
 
-def pooling_named(name: str) -> nn.Module:
+def pooling_named(name: str, where: object = "") -> nn.Module:
     """Build the pooling of a name, which is that of its file in ``sbert_repro/pooling``.
 
     Args:
         name: ``mean``, ``max``, ``cls`` …
+        where: The model folder that names it, for the message.
 
     Returns:
         nn.Module: ``(states [N, T, D], mask [N, T]) -> [N, D]``.
@@ -196,7 +187,11 @@ def pooling_named(name: str) -> nn.Module:
     package = importlib.import_module("sbert_repro.pooling")
     known = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
     if name not in known:
-        raise UserError(f"the model's pooling is {name}; known are: {', '.join(known)}")
+        raise UserError(
+            f"the model's pooling is {name}; known are: {', '.join(known)}",
+            where=where,
+            mend="use another model, or encoder=transformer with one of these as pooling=…",
+        )
     module = importlib.import_module(f"sbert_repro.pooling.{name}")
     classes: list[Any] = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
     built: nn.Module = next(c for c in classes if getattr(c, "name", None) == name)()

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.aliases import name_of
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
+from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.data.tokens import PairTemplate, WordPieces
 from sbert_repro.encoders.base import pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
@@ -22,6 +25,18 @@ from sbert_repro.facts import Fact
 from sbert_repro.inference.engine import Engine, bar
 from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.training.save import load_head
+
+
+class _Loss(TypedDict):
+    error: str
+
+
+class _Trained(TypedDict):
+    max_length: int
+    layer: str
+    pooling: dict[str, Any]
+    loss: _Loss
+    pair_length: NotRequired[int | None]
 
 
 class CrossEncoder:
@@ -68,17 +83,19 @@ class CrossEncoder:
         self.folder = find_model(path, None if models_root is None else Path(models_root))
         weights_folder(self.folder)
         trained = trained_with(self.folder)
-        if not reads_pairs(trained) or name_of(trained["loss"]) != "cross_regression":
+        loss = trained.get("loss", {})
+        if not reads_pairs(trained) or not loss or name_of(loss) != "cross_regression":
             raise UserError(
                 "not a cross-encoder that gives a score",
                 where=self.folder,
                 mend="train one with experiment=cross_encoder_stsb, and name its model folder",
             )
-        self.error = str(trained["loss"]["error"])
-        self.pooling = pooling_named(name_of(trained["pooling"]))
-        self.layer = str(trained["layer"])
-        self.max_length = int(max_length or trained["max_length"])
-        self.pair_length: int | None = trained.get("pair_length")
+        trained = json_files.read(self.folder / "sbert_repro.json", _Trained, AGAIN)
+        self.error = trained["loss"]["error"]
+        self.pooling = pooling_named(name_of(trained["pooling"]), self.folder)
+        self.layer = trained["layer"]
+        self.max_length = max_length or trained["max_length"]
+        self.pair_length = trained.get("pair_length")
         self.label = label or Path(path).name
         self.facts: list[Fact] = []
         self.precision, self.progress = precision, progress

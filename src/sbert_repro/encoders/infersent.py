@@ -15,13 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.aliases import name_of
 from sbert_repro.backbone import bilstm
 from sbert_repro.backbone.bilstm import BiLstmBackbone
+from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.batch import Tokens
-from sbert_repro.data.words import DESCRIPTION, WordRows, WordTokenizer
-from sbert_repro.encoders.base import Vectors, find, pooling_named, read_json, trained_with
+from sbert_repro.data.words import DESCRIPTION, WordRows, Words, WordTokenizer
+from sbert_repro.encoders.base import Vectors, find, pooling_named
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.engine import encode_padded
@@ -178,6 +181,11 @@ class BiLstmEncoder:
         return vectors
 
 
+class _Trained(TypedDict):
+    max_length: int
+    pooling: dict[str, Any]
+
+
 class TrainedBiLstmEncoder(BiLstmEncoder):
     """The BiLSTM of a finished run, with the word vectors that it was trained with.
 
@@ -199,14 +207,15 @@ class TrainedBiLstmEncoder(BiLstmEncoder):
         Raises:
             UserError: If the word vectors are missing or have changed.
         """
-        trained, words = trained_with(folder), read_json(folder / DESCRIPTION)
-        options["max_length"] = options.get("max_length") or int(trained["max_length"])
+        words = json_files.read(folder / DESCRIPTION, Words, AGAIN)
+        trained = json_files.read(folder / "sbert_repro.json", _Trained, AGAIN)
+        options["max_length"] = options.get("max_length") or trained["max_length"]
         super().__init__(
-            str(words["word_vectors"]),
-            pooling_named(name_of(trained["pooling"])) if pooling is None else pooling,
-            tokenisation=str(words["split"]),
-            markers=list(words["markers"]),
-            hidden=int(read_json(folder / bilstm.DESCRIPTION)["hidden"]),
+            words["word_vectors"],
+            pooling_named(name_of(trained["pooling"]), folder) if pooling is None else pooling,
+            tokenisation=words["split"],
+            markers=words["markers"],
+            hidden=bilstm.described(folder)["hidden"],
             label=label,
             **options,
         )

@@ -14,6 +14,7 @@ from sbert_repro.encoders.infersent import TrainedBiLstmEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
+from sbert_repro.training.run import whole_model
 
 Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
 
@@ -91,15 +92,11 @@ def finished(key: str, runs: str) -> tuple[dict[str, Any], Path]:
         UserError: If there is none of this key, it is no training run, or its model is gone.
     """
     ledger = Ledger(Path(runs))
-    record, folder = ledger.get(key), ledger.folder(key) / "model"
+    record = ledger.get(key)
     if record is None or record["kind"] != "train":
         what = "no finished run" if record is None else f"a record of kind {record['kind']}"
         raise UserError(f"run {key}: {what}", where=runs, mend="train.py prints the key of its run")
-    if not folder.is_dir():
-        raise UserError(
-            f"the model of run {key} is gone",
-            where=folder,
-            mend=f"remove {folder.parent} and train again",
-            code="missing",
-        )
-    return record, folder
+    if not isinstance(record["settings"].get("encoder", {}).get("layer"), str):
+        found = "does not say which layer it was trained with"
+        raise UserError(f"run {key}: {found}", where=runs, mend="train it again")
+    return record, whole_model(record, ledger)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts, weights_folder
 from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
+from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.data.batches import Prefetched
 from sbert_repro.data.tokens import WordPieces
-from sbert_repro.encoders.base import Vectors, pooling_named, read_json, reads_pairs, trained_with
+from sbert_repro.encoders.base import Vectors, pooling_named, reads_pairs, trained_with
 from sbert_repro.errors import UserError
+from sbert_repro.facts import fact
 from sbert_repro.inference.engine import Advance, Engine, bar
 
+_log = logging.getLogger(__name__)
 MAX_LENGTH = 128
 """Word pieces of a sentence, [CLS] and [SEP] not counted, where nothing says otherwise."""
 BLOCK = 8192
@@ -85,9 +91,16 @@ class TransformerEncoder:
                 where=f"encoder.layer={layer}",
                 mend=f"use encoder.layer={described.layer}",
             )
-        self.pooling = pooling_named(described.pooling or "mean") if pooling is None else pooling
+        own = described.pooling or "mean"
+        self.pooling = pooling_named(own, self.folder) if pooling is None else pooling
         self.label = label or Path(path).name
         self.facts = weights_facts(path, revision, self.folder)
+        if described.pooling and described.pooling != self.pooling.name:
+            if described.ours:
+                given = {"trained": own, "given": str(self.pooling.name)}
+                self.facts.append(fact("other_pooling", model=self.label, **given))
+            else:
+                _log.info("%s names pooling=%s; %s is used", path, own, self.pooling.name)
         self.layer, self.precision, self.progress = layer, precision, progress
         self.normalize = described.normalize
         self.max_length = max_length or described.max_length or MAX_LENGTH
@@ -223,6 +236,30 @@ _LIBRARY = "sentence_transformers."
 _MODULES = ("Transformer", "Pooling", "Normalize")
 
 
+class Module(TypedDict):
+    """An entry of ``modules.json``."""
+
+    type: str
+    path: NotRequired[str]
+
+
+class _PoolingConfig(TypedDict, total=False):
+    pooling_mode: str | list[str] | None
+    pooling_mode_cls_token: bool
+    pooling_mode_max_tokens: bool
+    pooling_mode_mean_tokens: bool
+    pooling_mode_mean_sqrt_len_tokens: bool
+    pooling_mode_weightedmean_tokens: bool
+    pooling_mode_lasttoken: bool
+
+
+class _Settings(TypedDict, total=False):
+    default_prompt_name: str | None
+    max_seq_length: int | None
+    model_max_length: int | float | None
+    do_lower_case: bool | None
+
+
 @dataclass(frozen=True)
 class Described:
     """What a folder in sentence-transformers' layout says; a plain transformers folder is silent.
@@ -232,12 +269,14 @@ class Described:
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted, or ``None``.
         normalize: Whether vectors are scaled to length 1 (the cosine does not notice).
         layer: The layer whose states a training of ours used, or ``None``.
+        ours: Whether a training of ours left the folder.
     """
 
     pooling: str | None = None
     max_length: int | None = None
     normalize: bool = False
     layer: str | None = None
+    ours: bool = False
 
 
 def describe(folder: Path) -> Described:
@@ -270,6 +309,7 @@ def describe(folder: Path) -> Described:
         max_length=_max_length(transformer),
         normalize="Normalize" in modules,
         layer=trained.get("layer"),
+        ours=bool(trained),
     )
 
 
@@ -277,8 +317,8 @@ def _modules(folder: Path) -> dict[str, Path]:
     """Return the folder of each module by its name; refuse modules that are not known here."""
     path = folder / "modules.json"
     modules = {}
-    for module in read_json(path):
-        kind = str(module.get("type", ""))
+    for module in json_files.read(path, list[Module], AGAIN):
+        kind = module["type"]
         name = kind.rpartition(".")[2]
         # The library would import such a module from the folder: code of others.
         if not kind.startswith(_LIBRARY):
@@ -293,20 +333,23 @@ def _modules(folder: Path) -> dict[str, Path]:
                 f"are {', '.join(_MODULES)}",
                 where=path,
             )
-        modules[name] = folder / str(module.get("path", ""))
+        modules[name] = folder / module.get("path", "")
     return modules
 
 
 def _pooling(path: Path) -> str:
-    config = read_json(path)
+    config = json_files.read(path, _PoolingConfig, AGAIN)
     modes = config.get("pooling_mode")
     if modes is None:
-        modes = [mode for key, mode in _OLD_KEYS.items() if config.get(key)]
-    return modes if isinstance(modes, str) else "+".join(modes) or "mean"
+        said = {mode: bool(config[key]) for key, mode in _OLD_KEYS.items() if key in config}  # type: ignore[literal-required]
+        modes = [mode for mode, chosen in said.items() if chosen] if said else "mean"
+    if not modes:
+        raise UserError("chooses no pooling", where=path, mend=AGAIN)
+    return modes if isinstance(modes, str) else "+".join(modes)
 
 
-def _optional(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.is_file() else {}
+def _optional(path: Path) -> _Settings:
+    return json_files.read(path, _Settings, AGAIN) if path.is_file() else {}
 
 
 def _refuse_changed_texts(folder: Path, transformer: Path) -> None:
@@ -325,11 +368,13 @@ def _refuse_changed_texts(folder: Path, transformer: Path) -> None:
 
 def _max_length(transformer: Path) -> int | None:
     """Return the limit, which stands in one of two files, depending on who wrote the folder."""
-    for name, key in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        limit = _optional(transformer / name).get(key)
-        if limit is not None and limit < _NO_LIMIT:
-            return int(limit) - _SPECIALS
-    return None
+    path = transformer / "sentence_bert_config.json"
+    limit = _optional(path).get("max_seq_length")
+    if limit is None or limit >= _NO_LIMIT:
+        path = transformer / "tokenizer_config.json"
+        limit = _optional(path).get("model_max_length")
+        if limit is None or limit >= _NO_LIMIT:
+            return None
+    if limit <= _SPECIALS:
+        raise UserError(f"leaves no room for a text (at most {limit:g})", where=path, mend=AGAIN)
+    return int(limit) - _SPECIALS

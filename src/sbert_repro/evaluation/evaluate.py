@@ -16,7 +16,7 @@ from sbert_repro.encoders.base import FittedEncoder, PairScorer, SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation import sts
 from sbert_repro.evaluation.tasks import GROUPS, Pairs, TaskData, load, resolve
-from sbert_repro.evaluation.vectors import encode_sets, rows_of
+from sbert_repro.evaluation.vectors import encode_sets, finite, rows_of
 from sbert_repro.facts import fact, sentences
 from sbert_repro.redaction import masked
 from sbert_repro.similarity import paired
@@ -114,7 +114,11 @@ def _predict(
         )
     if isinstance(encoder, PairScorer):
         return {
-            one.task.name: {"score": encoder.score(list(zip(one.first, one.second, strict=True)))}
+            one.task.name: {
+                "score": finite(
+                    encoder.score(list(zip(one.first, one.second, strict=True))), encoder.label
+                )
+            }
             for one in data
         }
     vectors = encode_sets(encoder, {one.task.name: one.sentences for one in data}, cache)

@@ -28,7 +28,7 @@ from sbert_repro.compose import build
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
-from sbert_repro.facts import Fact
+from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.engine import bar
 from sbert_repro.similarity import cosine
 
@@ -662,7 +662,7 @@ def run(config: DictConfig) -> Result:
         )
     paths = [config.corpus] + ([] if config.queries is None else [config.queries])
     contents = {path: _read(Path(path)) for path in paths}
-    facts: list[Fact] = []
+    k, facts = _possible_k(config, len(contents[config.corpus]))
     encoder: SentenceEncoder | None = None
     if any(isinstance(content, list) for content in contents.values()):
         model = encoder_of(config)
@@ -680,12 +680,22 @@ def run(config: DictConfig) -> Result:
             sides[path] = Side(path, None, content)
     corpus = sides[config.corpus]
     if config.queries is None:
-        return Result(_pairs_table(corpus, int(config.k)), facts)
+        return Result(_pairs_table(corpus, k), facts)
     queries = sides[config.queries]
-    found = index.search(
-        corpus.vectors, queries.vectors, int(config.k), (corpus.name, queries.name)
-    )
+    found = index.search(corpus.vectors, queries.vectors, k, (corpus.name, queries.name))
     return Result(_rows_table(corpus, queries, found), [*facts, *index.facts])
+
+
+def _possible_k(config: DictConfig, rows: int) -> tuple[int, list[Fact]]:
+    """Return how many can be found, and say so where that is less than was asked for."""
+    asked, there, what = int(config.k), rows, "vectors"
+    if config.queries is None:
+        there, what = number_of_pairs(rows), "pairs"
+        if not there:
+            raise UserError("one vector makes no pair; expected at least 2", where=config.corpus)
+    if asked <= there:
+        return asked, []
+    return there, [fact("fewer_found", asked=asked, found=there, what=what)]
 
 
 def _read(path: Path) -> Matrix | list[str]:
@@ -693,6 +703,7 @@ def _read(path: Path) -> Matrix | list[str]:
     try:
         if path.suffix == ".npy":
             vectors: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+            check_vectors(vectors, str(path))
             return vectors
         # Bytes, as scripts/encode.py reads them: reading as text would end a line at each \r too.
         text = path.read_bytes().decode("utf-8-sig")

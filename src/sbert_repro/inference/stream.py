@@ -3,7 +3,8 @@
 Both may be larger than memory, and the work may be killed at any moment. Vectors go to
 ``<output>.part`` block by block; after each block ``<output>.journal`` says how many are safely on
 the disk, and the same command continues after the last of them. What is written does not depend on
-where it was stopped: blocks are cut from the input alone, and each is embedded by itself.
+where it was stopped: blocks are cut from the input alone, and each is embedded by itself. In the
+end nothing lies beside the output; what it was made from is noted in the cache.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
+from sbert_repro import json_files
 from sbert_repro.data.batches import Prefetched
 from sbert_repro.errors import UserError
 from sbert_repro.inference.engine import Advance, bar
@@ -58,6 +61,7 @@ def encode_file(
     make_encoder: Callable[[], Any],
     *,
     block: int,
+    cache: Path,
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[Written, Any]:
@@ -70,6 +74,7 @@ def encode_file(
         make_encoder: Called after the files have been checked; returns a
             `sbert_repro.encoders.base.SentenceEncoder`.
         block: Sentences between two points at which the work may be killed without loss.
+        cache: Folder of all caches.
         overwrite: Throw away an output of other sentences or settings.
         progress: Show a bar when the work is long.
 
@@ -104,7 +109,7 @@ def encode_file(
 
     with bar(lines.count, progress=progress) as advance:
         written = write_vectors(
-            lines, output, embed, settings, overwrite=overwrite, advance=advance
+            lines, output, embed, settings, cache, overwrite=overwrite, advance=advance
         )
     return written, encoder
 
@@ -198,6 +203,7 @@ def write_vectors(
     output: Path,
     embed_blocks: EmbedBlocks,
     settings: Mapping[str, Any],
+    cache: Path,
     *,
     overwrite: bool = False,
     advance: Advance = lambda done: None,
@@ -209,6 +215,7 @@ def write_vectors(
         output: The file to write, ``.npy`` or ``.parquet``.
         embed_blocks: The encoder; asked only for blocks that are missing.
         settings: What the vectors depend on beside the sentences, in JSON's types.
+        cache: Folder of all caches, where it is noted what a finished output was made from.
         overwrite: Throw away an output of other sentences or settings.
         advance: Told how many sentences are done.
 
@@ -216,7 +223,7 @@ def write_vectors(
         What was done; the output is whole.
 
     Raises:
-        UserError: If the output is something else, or cannot be written.
+        UserError: If the output is something else, or cannot be written, or a vector is no vector.
     """
     made_from = {
         "version": VERSION,
@@ -226,32 +233,52 @@ def write_vectors(
         **settings,
     }
     started = time.monotonic()
-    with lock(output.with_name(f".{output.name}.lock"), f"output={output}"):
-        unfinished = _Unfinished(output, made_from, overwrite=overwrite)
+    with lock(output.with_name(f".{output.name}.lock"), f"output={output}", remove=True):
+        unfinished = _Unfinished(output, made_from, cache, overwrite=overwrite)
         kept = unfinished.done
         advance(kept)
         if kept < lines.count:
             for vectors in embed_blocks(lines.blocks(kept // lines.block)):
+                wrong = np.flatnonzero(~np.isfinite(vectors).all(1))
+                if len(wrong):
+                    raise UserError(
+                        "its vector holds NaN or infinite numbers; the model's weights are damaged "
+                        "or overflow",
+                        where=f"{lines.path}, line {unfinished.done + int(wrong[0]) + 1:,}",
+                        mend="train the model again, or use precision=fp32",
+                    )
                 unfinished.append(vectors)
                 advance(len(vectors))
         if unfinished.part.exists():
             unfinished.finish(lines)
+        unfinished.close()
     return Written(lines.count, int(unfinished.width), kept, time.monotonic() - started)
+
+
+class _Journal(TypedDict):
+    made_from: dict[str, Any]
+    done: int
+    width: int | None
+    size: int | None
 
 
 class _Unfinished:
     """An output in the making: its part, a whole ``.npy`` file in the end, and its journal.
 
     The journal holds what the output is made from (``made_from``), how many vectors are on the disk
-    (``done``), their ``width`` and, once the output is in its place, its ``size`` in bytes.
+    (``done``), their ``width`` and, once the output is in its place, its ``size`` in bytes; it is
+    then kept in the cache.
     """
 
-    def __init__(self, output: Path, made_from: dict[str, Any], *, overwrite: bool) -> None:
+    def __init__(
+        self, output: Path, made_from: dict[str, Any], cache: Path, *, overwrite: bool
+    ) -> None:
         """Find what a killed command left; an output to be overwritten stays until it is replaced.
 
         Args:
             output: The file of vectors.
             made_from: What the vectors depend on.
+            cache: Folder of all caches.
             overwrite: Whether a finished output of something else may be replaced.
 
         Raises:
@@ -260,6 +287,8 @@ class _Unfinished:
         self.output = output
         self.part = output.with_name(f"{output.name}.part")
         self._path = output.with_name(f"{output.name}.journal")
+        place = hashlib.sha256(str(output.resolve()).encode()).hexdigest()[:24]
+        self._kept = cache / "encoded" / f"{place}.json"
         # Through JSON, so that it compares equal to what was read.
         made_from = json.loads(json.dumps(made_from))
         self._journal: dict[str, Any] = {
@@ -302,7 +331,7 @@ class _Unfinished:
         at = _end(rows, self.width, self.done)
         _write(self.part, at, np.ascontiguousarray(vectors, "<f4").tobytes())
         self._journal["done"] += len(vectors)
-        self._note()
+        self._note(self._path)
 
     def finish(self, lines: Lines) -> None:
         """Put the output in its place."""
@@ -312,32 +341,41 @@ class _Unfinished:
                 self.part.unlink()
             else:
                 self.part.replace(self.output)
-            self._journal["size"] = self.output.stat().st_size
         except OSError as problem:
             raise unwritable(self.output, problem) from problem
-        self._note()
 
-    def _note(self) -> None:
-        write_file(self._path, json.dumps(self._journal, indent=1) + "\n")
+    def close(self) -> None:
+        """Note in the cache what the output was made from, and leave nothing beside it."""
+        size = self.output.stat().st_size
+        if self._path.exists() or self._journal["size"] != size:
+            self._journal["size"] = size
+            self._note(self._kept)
+            self._path.unlink(missing_ok=True)
+
+    def _note(self, path: Path) -> None:
+        write_file(path, json.dumps(self._journal, indent=1) + "\n")
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            journal = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        whole = isinstance(journal, dict) and self._journal.keys() <= journal.keys()
-        return journal if whole else None
+        for path in (self._path, self._kept):
+            journal = json_files.read_or_set_aside(path, _Journal, "it counts for nothing")
+            if journal is not None:
+                return dict(journal)
+        return None
 
     def _fits(self, journal: dict[str, Any]) -> bool:
         """Tell whether the files are as long as a journal says; a kill may leave a longer part."""
         rows, width, done = journal["made_from"]["rows"], journal["width"], journal["done"]
-        if width is None:
+        block = journal["made_from"]["block"]
+        if width is None or width < 1 or not 0 < done <= rows or (done % block and done < rows):
             return False
         if self.part.exists():
             return self.part.stat().st_size >= _end(rows, width, done)
         # Killed after the part became the output: then no size has been noted.
-        whole = done == rows and self.output.exists()
-        return whole and journal["size"] in (None, self.output.stat().st_size)
+        if done < rows or not self.output.exists():
+            return False
+        size = self.output.stat().st_size
+        whole = size == _end(rows, width, rows) or self.output.suffix == ".parquet"
+        return whole and journal["size"] in (None, size)
 
 
 def _difference(found: dict[str, Any] | None, made_from: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ Reads only files that the commands write (`table_N.csv`, `records/*.json`, `head
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 
 from sbert_repro.aliases import name_of
 from sbert_repro.errors import UserError
+from sbert_repro.ledger import read_committed
 from sbert_repro.tables import spec
 from sbert_repro.tables.cells import welch
 
@@ -252,13 +252,7 @@ def curves(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list
 def _json_files(folder: Path) -> dict[Path, dict[str, Any]]:
     contents = {}
     for path in sorted((folder / "records").glob("*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"not readable as JSON: {error}", where=path) from error
-        if not isinstance(content, dict):
-            raise UserError("found no JSON object", where=path)
-        contents[path] = content
+        contents[path] = read_committed(path)
     return contents
 
 

@@ -6,7 +6,6 @@ summary of verdicts) can be said in a fresh clone.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sbert_repro.errors import UserError
-from sbert_repro.ledger import upgraded
+from sbert_repro.ledger import read_committed
 from sbert_repro.tables import spec
 from sbert_repro.tables.cells import Cell, restored, timed, unrun
 from sbert_repro.tables.plan import Reason, Record
@@ -165,16 +164,7 @@ def _timed_once(cell: Cell, record: Record) -> Cell:
 
 
 def _content(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-        content["records"] = {k: upgraded(record) for k, record in content["records"].items()}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"not the records behind a table ({type(error).__name__})", where=path
-        ) from error
-    return content
+    return read_committed(path) if path.exists() else None
 
 
 def summary(tables: Iterable[Printed]) -> list[str]:

@@ -9,19 +9,25 @@ removed when the run is recorded.
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from sbert_repro.errors import UserError
+from sbert_repro.json_files import set_aside
 from sbert_repro.storage import as_system_errors, replacing
 
 LAST = "last.ckpt"
+_COUNT = "number_of_tensors"
+_DIGEST = "sha256"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -44,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: If it cannot be written, on a full disk for example.
         """
         with replacing(Path(path)) as temporary, as_system_errors():
-            torch.save(checkpoint, temporary)
+            torch.save({**checkpoint, _COUNT: _count(checkpoint)}, temporary)
 
     def load_checkpoint(
         self,
@@ -66,14 +72,56 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: If it is damaged.
         """
         try:
-            found: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as problem:  # torch has several kinds for a damaged file
+            with zipfile.ZipFile(path) as packed:
+                if name := packed.testzip():  # torch itself does not look at the checksums
+                    raise ValueError(f"{name} was changed")
+            found: Any = torch.load(path, map_location=map_location, weights_only=True)
+            if not isinstance(found, dict) or found.pop(_COUNT, None) != _count(found):
+                raise ValueError("it does not hold all that was written")
+        except Exception as problem:  # zipfile and torch have several kinds for a damaged file
             raise UserError(
-                f"not a readable checkpoint ({type(problem).__name__})",
+                f"not a readable checkpoint ({type(problem).__name__}: {problem})",
                 where=path,
                 mend="delete it to start this run over",
+                code="damaged",
             ) from problem
         return found
+
+
+def _count(content: Any) -> int:
+    """Count the tensors in nested dicts and lists: weights, moments, losses, random states."""
+    if isinstance(content, Tensor):
+        return 1
+    items = content.values() if isinstance(content, dict) else content
+    return sum(map(_count, items)) if isinstance(content, dict | list | tuple) else 0
+
+
+def to_continue(folder: Path, module: nn.Module, keep_best: bool) -> Path | None:
+    """Find the checkpoint that a run goes on from; one that is damaged is set aside.
+
+    Args:
+        folder: The folder of the run's checkpoints.
+        module: What is trained, whose weights the checkpoint must have.
+        keep_best: Whether the run keeps the weights of its best dev score.
+
+    Returns:
+        ``last.ckpt``; ``None`` where the run starts from its beginning.
+    """
+    last = folder / LAST
+    if not last.exists():
+        return None
+    try:
+        found = AtomicCheckpointIO().load_checkpoint(last)
+        has = {name: weight.shape for name, weight in module.state_dict().items()}
+        if has != {name: weight.shape for name, weight in found["state_dict"].items()}:
+            raise UserError("holds the weights of another network", where=last)
+        for state in found["callbacks"].values():
+            if keep_best and state.get("best_step") is not None:
+                BestWeights(folder).read(state["best_step"])
+    except UserError as problem:
+        set_aside(last, problem.found, "this run starts over")
+        return None
+    return last
 
 
 class BestWeights:
@@ -97,7 +145,7 @@ class BestWeights:
         """Write a module's weights, the objective's included."""
         weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
         with replacing(self._path(step)) as temporary, as_system_errors():
-            save_file(weights, temporary)
+            save_file(weights, temporary, {_DIGEST: _digest(weights)})
 
     def delete_others(self, step: int | None) -> None:
         """Delete the files that no checkpoint refers to any more: all but the one of ``step``."""
@@ -115,11 +163,38 @@ class BestWeights:
         Raises:
             UserError: If the file is gone or damaged.
         """
+        module.load_state_dict(self.read(step))
+
+    def read(self, step: int) -> dict[str, Tensor]:
+        """Read the weights of a step.
+
+        Args:
+            step: The step they were kept at.
+
+        Returns:
+            Name → weight.
+
+        Raises:
+            UserError: If the file is gone or damaged.
+        """
         try:
-            module.load_state_dict(load_file(self._path(step)))
+            with safe_open(self._path(step), framework="pt") as file:
+                weights = {name: file.get_tensor(name) for name in file.keys()}
+                if (file.metadata() or {}).get(_DIGEST) != _digest(weights):
+                    raise ValueError("they were changed")
         except Exception as problem:
             raise UserError(
-                f"no readable weights ({type(problem).__name__})",
+                f"no readable weights ({type(problem).__name__}: {problem})",
                 where=self._path(step),
                 mend=f"delete {self._folder} to start this run over",
+                code="damaged",
             ) from problem
+        return weights
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -25,7 +25,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.training import pretrained
 from sbert_repro.training.callbacks import DevAndCheckpoint, ProgressBar
-from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO
+from sbert_repro.training.checkpoints import AtomicCheckpointIO, to_continue
 from sbert_repro.training.datamodule import TrainLoader, load_examples, prepare_for
 from sbert_repro.training.devices import check_devices, ddp, run_processes, share
 from sbert_repro.training.module import SiameseModule
@@ -119,7 +119,7 @@ def _fit(
         tracking=tracking,
         mend=f"look at these rows of data={config.data.name}, or lower optimizer.lr",
     )
-    if _train(config, module, loader, callback, folder / "checkpoints" / LAST):
+    if _train(config, module, loader, callback, folder / "checkpoints"):
         callback.restore_best(module)
         pair_length = config.data.pair_length
         settings = {
@@ -167,7 +167,7 @@ def _train(
     module: SiameseModule,
     loader: TrainLoader,
     callback: DevAndCheckpoint,
-    last: Path,
+    checkpoints: Path,
 ) -> bool:
     """Run the steps that are left; return whether this is the process that writes the model."""
     options, several = config.trainer, config.trainer.devices > 1
@@ -183,7 +183,7 @@ def _train(
                 callbacks=[callback, *bar],
                 # Never the environment of a cluster: a run is on one machine.
                 plugins=[LightningEnvironment(), AtomicCheckpointIO()],
-                default_root_dir=last.parent,
+                default_root_dir=checkpoints,
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -199,8 +199,9 @@ def _train(
         rank, count = trainer.global_rank, trainer.world_size
         prepare = prepare_for(trainer.strategy.root_device, module.backbone.packs)
         loader.prepare = (lambda batch: prepare(share(batch, rank, count))) if several else prepare
+        keep_best = plain(config.checkpoint) == "best_dev"
         try:
-            trainer.fit(module, loader, ckpt_path=last if last.exists() else None)
+            trainer.fit(module, loader, ckpt_path=to_continue(checkpoints, module, keep_best))
         except SIGTERMException:
             raise SystemExit(_TERMINATED) from None
         except SystemExit as ended:

@@ -17,12 +17,13 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from typing_extensions import TypedDict
 
-from sbert_repro import aliases
+from sbert_repro import aliases, json_files
 from sbert_repro.aliases import name_of
 from sbert_repro.compose import check_training, compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
@@ -32,11 +33,12 @@ from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.ledger import Ledger, Published, Record, provenance
-from sbert_repro.redaction import without_secrets
+from sbert_repro.redaction import masked, without_secrets
 from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
 from sbert_repro.training import fit as fitting
 from sbert_repro.training import pretrained, tracking
 from sbert_repro.training.callbacks import is_look
+from sbert_repro.training.save import WEIGHTS
 
 KIND = "train"
 _TRAINER = (
@@ -228,7 +230,7 @@ def train(config: DictConfig, overrides: list[str]) -> Record:
 def _begin(folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
     """Write down what a folder is for; refuse one that is for something else."""
     mine, path = canonical_json(settings), folder / "settings.json"
-    if path.exists() and path.read_text(encoding="utf-8").strip() != mine:
+    if path.exists() and path.read_bytes().strip() != mine.encode():
         raise UserError(
             "begun with other settings than these (see its settings.json)",
             where=folder,
@@ -254,7 +256,7 @@ def _fit(
     clock, track = time.monotonic(), tracking.start(config, key, settings, _words(config, settings))
     wandb_id = track.id
     try:
-        model = None if parent is None else ledger.folder(parent["key"]) / "model"
+        model = None if parent is None else whole_model(parent, ledger)
         result = fitting.fit(config, folder, model, track)
         track.summary(result.scores)
     finally:
@@ -269,6 +271,7 @@ def _fit(
         # Where its first stage lies; `settings` has the key that it would get today.
         "parent": None if parent is None else parent["key"],
         "steps": result.steps,
+        "weights_sha256": sha256_of(folder / "model" / WEIGHTS),
         "train_seconds": round(result.seconds, 3),
         "curves": result.curves,
         "wall_seconds": round(time.monotonic() - clock, 3),
@@ -278,6 +281,31 @@ def _fit(
     }
     add_scores(folder, result.scores)
     return record
+
+
+def whole_model(record: Record, ledger: Ledger) -> Path:
+    """Return the folder of a run's model, after checking that it is the one that was trained.
+
+    Args:
+        record: Of the run.
+        ledger: Where runs are kept.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If it is gone, or its weights have changed since.
+    """
+    folder = ledger.folder(record["key"]) / "model"
+    mend = f"remove {folder.parent} and train again"
+    if not (folder / WEIGHTS).is_file():
+        found = f"the model of run {record['key']} is gone"
+        raise UserError(found, where=folder, mend=mend, code="missing")
+    # Records of earlier versions do not say.
+    if record.get("weights_sha256") not in (None, sha256_of(folder / WEIGHTS)):
+        found = f"not the weights that run {record['key']} was recorded with"
+        raise UserError(found, where=folder / WEIGHTS, mend=mend, code="damaged")
+    return folder
 
 
 def _words(config: DictConfig, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -397,9 +425,9 @@ def _divergence_recorded(folder: Path, seed: int) -> Iterator[None]:
     try:
         yield
     except Diverged as problem:
-        content = {"seed": seed, "said": problem.found, "mend": problem.mend, **provenance()}
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        write_file(folder / "diverged.json", text + "\n")
+        content: _Divergence = {"seed": seed, "said": problem.found, "mend": problem.mend}
+        text = json.dumps({**content, **provenance()}, indent=1, ensure_ascii=False)
+        write_file(folder / "diverged.json", masked(text) + "\n")
         raise _diverged(folder, content) from problem
 
 
@@ -413,22 +441,26 @@ def refuse_diverged(folder: Path) -> None:
         Diverged: If it has; says at which step, on which rows, and what to do.
     """
     try:
-        content = json.loads((folder / "diverged.json").read_text(encoding="utf-8"))
-        content = {name: content[name] for name in ("seed", "said")} | {
-            "mend": content.get("mend", "")
-        }
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError):
-        content = {"seed": "?", "said": "what diverged.json says cannot be read", "mend": ""}
-    raise _diverged(folder, content)
+        found = json_files.read(folder / "diverged.json", _Divergence)
+    except UserError as problem:
+        if problem.code == "missing":
+            return
+        said = f"what diverged.json says cannot be read, {problem.found}"
+        found = {"seed": "?", "said": said}
+    raise _diverged(folder, found)
 
 
-def _diverged(folder: Path, content: Mapping[str, Any]) -> Diverged:
+class _Divergence(TypedDict):
+    seed: int | str
+    said: str
+    mend: NotRequired[str]
+
+
+def _diverged(folder: Path, content: _Divergence) -> Diverged:
     again = f"run {folder.name} is not trained again until {folder} is removed"
     return Diverged(
         f"seed {content['seed']} diverged: {content['said']}",
-        mend="; ".join(word for word in (content["mend"], again) if word),
+        mend="; ".join(word for word in (content.get("mend"), again) if word),
     )
 
 
@@ -453,13 +485,7 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    """Read what is there; a file that was left damaged, or with NaN, is made anew."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    found = content if isinstance(content, dict) else {}
-    return {name: _finite(value) for name, value in found.items()}
+    return json_files.read_or_set_aside(path, dict[str, Any], "it is made again") or {}
 
 
 def _finite(value: Any) -> Any:

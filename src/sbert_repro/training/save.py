@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from sbert_repro.backbone.bilstm import BiLstmBackbone
+from sbert_repro.backbone.weights import AGAIN, read_weights
 from sbert_repro.errors import UserError
 from sbert_repro.losses.objective import Objective
 from sbert_repro.storage import as_system_errors, filling
@@ -20,6 +21,8 @@ from sbert_repro.training.pretrained import Backbone
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
 _MODULES = "sentence_transformers.models"
 _HEAD = "head.safetensors"
+WEIGHTS = "model.safetensors"
+"""The weights of a backbone of any kind, in its model folder."""
 
 
 def save_model(
@@ -97,11 +100,13 @@ def load_head(folder: Path, loss: Objective) -> None:
         UserError: If the folder holds no such head.
     """
     path = folder / _HEAD
+    weights = read_weights(path) if path.exists() else {}
     try:
-        loss.load_state_dict(load_file(path) if path.exists() else {})
-    except Exception as problem:
+        loss.load_state_dict(weights)
+    except RuntimeError as problem:
         raise UserError(
             f"no head for loss={loss.name} ({type(problem).__name__}); expected the one that this "
             "objective was trained with",
             where=path,
+            mend=AGAIN,
         ) from problem
