@@ -276,7 +276,7 @@ def read_committed(path: Path) -> dict[str, Any]:
         UserError: If it is missing or damaged; names the record or the field.
     """
     mend = f"put it back: git checkout {path}"
-    content = dict(json_files.read(path, _Committed, mend))
+    content: dict[str, Any] = dict(json_files.read(path, _Committed, mend))
     records = {}
     for key, record in content["records"].items():
         try:
@@ -427,7 +427,7 @@ def whole(text: bytes, key: str, where: object) -> Record:
     Raises:
         UserError: If a field is missing or of another type; names it.
     """
-    record = dict(json_files.parse(text, _Record, where))
+    record: dict[str, Any] = dict(json_files.parse(text, _Record, where))
     if record["key"] != key:
         raise UserError(f"the record of {record['key']}, expected {key}", where=where)
     if record["schema"] > 1:

@@ -140,7 +140,7 @@ def test_missing_column(write: Write, scored: DataSet, pairs: Columns, tmp_path:
     path = write(scored, "dev", pairs)
     assert str(refusal(scored, tmp_path, "dev")) == (
         f"{path}: no column score; it has sentence1, sentence2, gold, expected sentence1, "
-        f"sentence2, score"
+        f"sentence2, score: get it again with `make data`"
     )
 
 

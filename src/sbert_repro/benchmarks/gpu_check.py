@@ -84,6 +84,9 @@ def checks(cache: Path) -> list[Check]:
 
     Args:
         cache: `paths.cache`, which holds the data and the weights.
+
+    Returns:
+        The checks.
     """
     base = ("encoder=transformer", f"encoder.path={cache / 'gpu_check' / SIZE}")
     demo = ("profile=demo", f"paths.cache={cache}", f"paths.results={cache / 'gpu_check'}")
@@ -209,6 +212,9 @@ def _write(part: str, card: str, found: Sequence[Result], folder: Path) -> None:
 def agreement(cache: Path) -> Iterator[str]:
     """Compare vectors of each precision and pooling with the reference's.
 
+    Args:
+        cache: `paths.cache`, where the weights are.
+
     Yields:
         A line for each.
 
@@ -288,6 +294,10 @@ def encode_ratios(cache: Path) -> Iterator[str]:
 
 def two_seeds(cache: Path, *words: str) -> Iterator[str]:
     """Train two seeds at the same time on one card.
+
+    Args:
+        cache: `paths.cache`, which `words` name already.
+        *words: The training's command line.
 
     Yields:
         How long a step took.

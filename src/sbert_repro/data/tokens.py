@@ -303,6 +303,7 @@ def _open(folder: Path, name: str, rows: int, size: int) -> TokenColumn:
 
 def _bounds(ids: np.ndarray) -> tuple[int, int]:
     """Return the lowest and the highest id, without keeping the file's pages in memory."""
+    assert isinstance(ids, np.memmap) and ids.filename, "ids lie in a file"
     low, high = int(ids[0]), int(ids[0])
     for start in range(0, len(ids), _AT_ONCE):
         part = np.fromfile(ids.filename, ids.dtype, _AT_ONCE, offset=ids.offset + 4 * start)

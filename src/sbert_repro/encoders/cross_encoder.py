@@ -90,11 +90,11 @@ class CrossEncoder:
                 where=self.folder,
                 mend="train one with experiment=cross_encoder_stsb, and name its model folder",
             )
-        trained = json_files.read(self.folder / "sbert_repro.json", _Trained, AGAIN)
-        self.error = trained["loss"]["error"]
-        self.pooling = pooling_named(name_of(trained["pooling"]), self.folder)
-        self.layer = trained["layer"]
-        self.max_length = max_length or trained["max_length"]
+        settings = json_files.read(self.folder / "sbert_repro.json", _Trained, AGAIN)
+        self.error = settings["loss"]["error"]
+        self.pooling = pooling_named(name_of(settings["pooling"]), self.folder)
+        self.layer = settings["layer"]
+        self.max_length = max_length or settings["max_length"]
         self.pair_length = trained.get("pair_length")
         self.label = label or Path(path).name
         self.facts: list[Fact] = []

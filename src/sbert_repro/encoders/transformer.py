@@ -369,7 +369,7 @@ def _refuse_changed_texts(folder: Path, transformer: Path) -> None:
 def _max_length(transformer: Path) -> int | None:
     """Return the limit, which stands in one of two files, depending on who wrote the folder."""
     path = transformer / "sentence_bert_config.json"
-    limit = _optional(path).get("max_seq_length")
+    limit: float | None = _optional(path).get("max_seq_length")
     if limit is None or limit >= _NO_LIMIT:
         path = transformer / "tokenizer_config.json"
         limit = _optional(path).get("model_max_length")
