@@ -139,7 +139,7 @@ def test_a_vector_that_is_no_number_is_refused(value, root):
         def encode(self, sentences):
             return np.full((len(sentences), 2), value, np.float32)
 
-    with pytest.raises(UserError, match="task=mr: the encoder gives vectors with NaN or infinity"):
+    with pytest.raises(UserError, match="results are NaN or infinite"):
         score(Broken(), read("mr", root), None)
 
 
