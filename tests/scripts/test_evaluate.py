@@ -65,7 +65,7 @@ def test_a_table_and_a_file(evaluate, tmp_path):
     assert "STSb: 24 of 1,379 test pairs" in out
     assert scores["stsb"]["notes"] == ["STSb: 24 of 1,379 test pairs"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["e.json"]
-    assert list((tmp_path / ".cache" / "vectors").rglob("*.npy"))
+    assert list((tmp_path / ".cache" / "vectors").rglob("*.safetensors"))
 
 
 def test_mistakes_are_one_line_and_leave_nothing_behind(evaluate, tmp_path):

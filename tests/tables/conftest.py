@@ -157,7 +157,7 @@ class Pretended:
             parent = run_key("train", self.settings(compose(words), words))
         parts = ("pooling", "loss", "data", "trainer", "seed")
         settings = {part: plain(config[part]) for part in parts}
-        return {**settings, "encoder": config.encoder.get("path", ""), "parent": parent}
+        return {**settings, "encoder": {"path": config.encoder.get("path", "")}, "parent": parent}
 
     def parts(self, config, protocol):
         if config.data.name in self.without:
