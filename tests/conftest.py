@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -128,6 +129,24 @@ class RayCluster:
         self.process.stdin.write("kill\n")
         self.process.stdin.flush()
         assert self._answer() == "killed"
+
+    def tasks(self) -> set[int]:
+        """Processes of its nodes that do a task of a table; Ray names them after it."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if path.read_bytes().startswith(b"ray::table ") and self._began(path.parent):
+                    found.add(int(path.parent.name))
+        return found
+
+    def _began(self, process: Path) -> bool:
+        """Whether a process descends from this cluster's."""
+        while process.name not in ("0", "1"):
+            if process.name == str(self.process.pid):
+                return True
+            after_name = (process / "stat").read_text().rpartition(")")[2].split()
+            process = process.parent / after_name[1]
+        return False
 
     def stop(self) -> None:
         """End it, and wait until it has ended."""

@@ -203,6 +203,17 @@ def test_the_command_line_chooses_the_launcher(planned, work):
         launch.launcher("local")(work, 2, base)
 
 
+def test_runs_of_a_table_share_a_group_in_wandb_unless_they_name_one(planned, monkeypatch):
+    seen, base = [], planned().base
+    monkeypatch.setattr(
+        "sbert_repro.training.run.train", lambda config, words: seen.append(config.wandb.group)
+    )
+    work = launch.LedgerWork(base, launch.group_of("table_6", "lite"))
+    work.train(base, [])
+    work.train(planned(changes=["wandb.group=mine"]).base, [])
+    assert seen == ["table_6_lite", "mine"] and base.wandb.group is None
+
+
 # Processes
 
 

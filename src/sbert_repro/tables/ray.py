@@ -23,7 +23,6 @@ import functools
 import importlib
 import importlib.util
 import logging
-import math
 import os
 import secrets
 import signal
@@ -89,6 +88,8 @@ _TICK = 1.0
 """Seconds between two looks at what has ended."""
 _LINE_EVERY = 60.0
 """Seconds between two lines where there is no terminal for a live table."""
+_FIRST_LINE = 10.0
+"""Seconds before the first one."""
 _SHOWN = 20
 """Lines of the live table."""
 _MOST_TASKS = 10_000
@@ -347,6 +348,8 @@ class Ray:
                     common = _Common(self.work, self.count, results, mark, folders)
                     waiting = self._submit(jobs, common, None if shared else results)
                     self._follow(waiting, results, finished)
+                except SystemExit:  # out of Ray's own waiting it comes with status 1
+                    raise SystemExit(_TERMINATED) from None
                 finally:
                     self._end(waiting)
         finally:
@@ -598,7 +601,7 @@ class _Progress:
             like: [seconds_of(record) for record in found] for like, found in alike(records).items()
         }
         self._done = self._failed = 0
-        self._asked = -math.inf
+        self._asked = time.monotonic() - _LINE_EVERY + _FIRST_LINE
         self._sees_states = True
         console = Console(stderr=True)
         self._live = Live(console=console, transient=True) if console.is_terminal else None
