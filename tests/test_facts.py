@@ -2,7 +2,7 @@
 
 import pytest
 
-from sbert_repro.facts import fact, rows, sentence, sentences
+from sbert_repro.facts import duration, fact, rows, sentence, sentences
 
 NLI = {"title": "NLI", "unit": "pairs"}
 
@@ -41,3 +41,18 @@ def test_counts_of_two_splits_are_told_apart():
     ]
     before = {name: value for name, value in cut[0].items() if name != "split"}
     assert sentence(before) == "NLI: 1 texts cut to 128 word pieces", "of an older record"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0043, "4.3 ms"),
+        (59.0, "59 s"),
+        (234000, "2.71 days"),
+        (7200, "2 h"),
+        (90, "1.5 min"),
+        (1.18e10, "374 years"),
+    ],
+)
+def test_durations_in_words(seconds, words):
+    assert duration(seconds) == words

@@ -53,3 +53,10 @@ def test_paired_similarities_are_scipys_and_bigger_is_closer():
 def test_a_zero_vector_has_cosine_zero_and_warns_of_nothing():
     with np.errstate(all="raise"):
         assert cosine(np.zeros((1, 4)), np.ones((1, 4))).tolist() == [0.0]
+
+
+def test_a_vector_that_is_no_number_is_not_taken_for_zero():
+    u, v = np.ones((3, 2)), np.ones((3, 2))
+    u[0], v[1] = np.nan, 0
+    found = cosine(u, v)
+    assert np.isnan(found[0]) and found[1] == 0 and found[2] == pytest.approx(1)

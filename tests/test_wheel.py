@@ -21,15 +21,13 @@ def installed(tmp_path_factory):
     build = ["--no-index", "--disable-pip-version-check", "-w", str(folder)]
     # setuptools writes beside what it builds, so it builds a copy.
     copy = folder / "copy"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", "src", "scripts", "configs", "*"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in listed:
-        if name.startswith(("src/", "scripts/", "configs/")) or "/" not in name:
-            if (ROOT / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                (copy / name).write_bytes((ROOT / name).read_bytes())
+    git = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        ours = name.startswith(("src/", "scripts/", "configs/")) or "/" not in name
+        if ours and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run([*pip, *build, str(copy)], check=True, capture_output=True, timeout=200)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

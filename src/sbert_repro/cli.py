@@ -297,8 +297,6 @@ def usage(
         str: The text.
     """
     width = max(map(len, own))
-    options = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-    assert isinstance(options, dict), "a command's options have names"
     return "\n".join(
         [
             what,
@@ -307,7 +305,7 @@ def usage(
             *(f"  {word:<{width}}  {meaning}" for word, meaning in own.items()),
             "",
             "Further words change these options (name=value, shown with their present values):",
-            *(f"  {name}={_shown(value)}" for name, value in _leaves(options, without)),
+            *(f"  {name}={_shown(value)}" for name, value in _leaves(_values(config), without)),
             "",
             f"Example: {example}",
         ]

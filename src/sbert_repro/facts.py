@@ -229,3 +229,20 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     ),
 }
 """Code → the sentence of its fields. A new kind of fact is added here, and nowhere else."""
+
+_UNITS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def duration(seconds: float) -> str:
+    """Write a measured duration with three digits: "65 h", "4.31 s", "12 ms".
+
+    Args:
+        seconds: The duration.
+
+    Returns:
+        It in the largest unit that it fills.
+    """
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1000 * seconds:.3g} ms"

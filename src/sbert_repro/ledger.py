@@ -398,7 +398,19 @@ class _Training(TypedDict):
     scores: dict[str, _Number]
 
 
-_KINDS: dict[str, Any] = {"evaluate": _Evaluation, "train": _Training}
+class _Intervals(TypedDict):
+    intervals: list[list[float]]
+
+
+class _Bootstrap(TypedDict):
+    scores: _Intervals
+
+
+_KINDS: dict[str, Any] = {
+    "evaluate": _Evaluation,
+    "train": _Training,
+    "bootstrap": _Bootstrap,
+}
 """Kind → what its records have besides."""
 
 

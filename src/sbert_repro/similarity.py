@@ -15,7 +15,7 @@ Floats = NDArray[np.floating]
 
 
 def cosine(u: Floats, v: Floats) -> Floats:
-    """Cosine of each pair of rows; a zero vector is like nothing, so it gives 0.
+    """Cosine of each pair of rows; a zero vector is like nothing and gives 0, NaN gives NaN.
 
     Args:
         u: First vectors ``[N, D]``.
@@ -26,7 +26,7 @@ def cosine(u: Floats, v: Floats) -> Floats:
     """
     u, v = u.astype(np.float64), v.astype(np.float64)
     norms = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
-    return np.divide((u * v).sum(1), norms, out=np.zeros(len(u)), where=norms > 0)
+    return np.divide((u * v).sum(1), norms, out=np.zeros(len(u)), where=norms != 0)
 
 
 def paired(u: Floats, v: Floats) -> dict[str, Floats]:

@@ -37,14 +37,6 @@ def test_of_several_closest_pairs_any_is_the_closest():
         assert not headline.is_closest(Pairs(found.scores, np.array([[0, 1]])), vectors)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.0043, "4.3 ms"), (59.0, "59 s"), (234000, "2.71 days"), (7200, "2 h"), (90, "1.5 min")],
-)
-def test_durations_in_words(seconds, words):
-    assert headline.duration(seconds) == words
-
-
 @pytest.mark.parametrize("profile", ["lite"])
 def test_a_committed_record_renders_the_committed_files_without_a_measurement(profile):
     folder = ROOT / "results" / profile

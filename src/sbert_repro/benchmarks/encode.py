@@ -36,6 +36,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import score_tasks
 from sbert_repro.evaluation.tasks import TASKS, load
 from sbert_repro.facts import sentence, sentences
+from sbert_repro.similarity import cosine
 
 LONG = 256
 """Words of a long text, each of which is at least one word piece."""
@@ -274,9 +275,7 @@ def _agreement(
     for label, one in encoders.items():
         if label == "ours fp32":
             continue
-        found = one.encode(texts)
-        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
-        cosines = (found * exact).sum(1) / norms
+        cosines = cosine(one.encode(texts), exact)
         notes.append(
             f"{model}, {label}: cosine with our fp32 at least {cosines.min():.5f}, mean "
             f"{cosines.mean():.5f}"

@@ -34,6 +34,7 @@ from sbert_repro.inference.engine import LEAST_COSINE
 from sbert_repro.pooling.cls import ClsPooling
 from sbert_repro.pooling.max import MaxPooling
 from sbert_repro.pooling.mean import MeanPooling
+from sbert_repro.similarity import cosine
 from sbert_repro.storage import make_folder, sha256_of, write_file
 
 MINUTES = {"a": 5, "b": 8, "c": 7}
@@ -228,9 +229,7 @@ def agreement(cache: Path) -> Iterator[str]:
             exact = TransformerEncoder(str(folder), pooling, engine="reference").encode(_TEXTS)
             for precision in ("bf16",) if cuda else ("fp32", "bf16"):
                 own = TransformerEncoder(str(folder), pooling, precision=precision)
-                found = own.encode(_TEXTS)
-                norms = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
-                lowest = float(((found * exact).sum(1) / norms).min())
+                lowest = float(cosine(own.encode(_TEXTS), exact).min())
                 what = f"{folder.name}, {pooling.name}, {precision}, engine {own.engine}"
                 yield (f"{what}: cosine ≥ {lowest:.6f}")
                 if not lowest >= LEAST_COSINE:

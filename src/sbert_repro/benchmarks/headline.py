@@ -28,7 +28,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.evaluation.search import Matrix, most_similar_pair, number_of_pairs
 from sbert_repro.evaluation.search import Pairs as Closest
 from sbert_repro.evaluation.tasks import Pairs, load, resolve
-from sbert_repro.facts import fact, sentence, sentences
+from sbert_repro.facts import duration, fact, sentence, sentences
 from sbert_repro.ledger import machine
 from sbert_repro.redaction import masked
 from sbert_repro.similarity import cosine
@@ -42,7 +42,6 @@ COLUMNS = ("n", "what", "seconds", "kind", "paper")
 _BLOCK = 512
 _ROUNDING = 1e-12
 """Two float64 cosines of the same pair may differ by this much."""
-_UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def headline(config: DictConfig) -> Record:
@@ -311,14 +310,6 @@ def title(record: Record) -> str:
 
 def _encoder(record: Record) -> str:
     return f"{record['scores']['encoder']} ({record['scores']['precision']})"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration with three digits: "65.0 h", "4.31 s", "12.0 ms"."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{1000 * seconds:.3g} ms"
 
 
 def _spread(seconds: Sequence[float]) -> str:

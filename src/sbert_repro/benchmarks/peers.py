@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 import importlib
@@ -167,7 +168,7 @@ class SentenceTransformersEncoder:
         return np.asarray(vectors, np.float32)
 
 
-class _OtherNetwork(SentenceTransformersEncoder):
+class _OtherNetwork(SentenceTransformersEncoder, abc.ABC):
     """``SentenceTransformer(folder).encode`` with its network in another runtime, on a CPU.
 
     Tokenisation, order by length, batches, padding, pooling and normalisation are the library's
@@ -258,8 +259,9 @@ class _OtherNetwork(SentenceTransformersEncoder):
         model[0].model = self._network(model[0].model.config)
         return model
 
+    @abc.abstractmethod
     def _network(self, config: Any) -> nn.Module:
-        raise NotImplementedError
+        """Return the network in the other runtime, called as one of transformers is."""
 
 
 class OnnxRuntimeEncoder(_OtherNetwork):

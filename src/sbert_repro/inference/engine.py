@@ -41,6 +41,7 @@ from sbert_repro.data.batches import pad
 from sbert_repro.data.tokens import WordPieces
 from sbert_repro.errors import UserError
 from sbert_repro.pooling.cls import ClsPooling
+from sbert_repro.similarity import cosine
 
 ENGINES = ("auto", "packed", "reference")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -287,13 +288,12 @@ class Engine:
             lambda tokens: pool(backbone(tokens), tokens.mask),
             pad_id=tokenizer.pad_token_id,
             device=self.device,
-        ).astype(np.float64)
+        )
         try:
-            found = self._encode_packed(pieces, pool).astype(np.float64)
+            found = self._encode_packed(pieces, pool)
         except Exception as error:  # the driver, the kernel, memory: each has its own kinds
             return f"it failed on a few sentences ({type(error).__name__}: {_first_line(error)})"
-        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
-        lowest = ((found * exact).sum(1) / norms).min()
+        lowest = cosine(found, exact).min()
         least = LEAST_COSINE_INT8 if self._precision == "int8" else LEAST_COSINE
         if lowest >= least:  # NaN is no agreement
             return None

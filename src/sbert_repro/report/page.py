@@ -6,7 +6,6 @@ that `sbert_repro.report.results` reads, without torch: the same files give the 
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sbert_repro.config import CONFIG_DIR
+from sbert_repro.facts import duration
 from sbert_repro.ledger import machine
 from sbert_repro.redaction import masked
 from sbert_repro.report import plots, results
 from sbert_repro.storage import write_file
 from sbert_repro.tables import spec
 from sbert_repro.tables.plan import seconds_of
-from sbert_repro.tables.render import VERDICTS, in_words
+from sbert_repro.tables.printed import short_name
+from sbert_repro.tables.render import VERDICTS, code_of, in_words
 
 FILE = "report.html"
 MARKS = {
@@ -37,7 +38,6 @@ MARKS = {
     "not run": "—",
 }
 """A sign for each verdict, so that nobody depends on its colour."""
-_SHOWN_HASH = 12
 
 
 def write(profile: str, results_folder: Path) -> Path:
@@ -174,7 +174,7 @@ def _figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> lis
         return []
     if table.timed:
         return [
-            plots.throughput(part, f"Table {table.name}, {column}")
+            plots.throughput(part, f"{short_name(table.name)}, {column}")
             for column, part in measured.groupby("column", sort=False)
         ]
     if table.name == "1":
@@ -191,7 +191,7 @@ def _figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> lis
     means = cells[cells["metric"] == "mean"]
     columns = list(dict.fromkeys((means if len(means) else cells)["column"]))
     return [
-        plots.against_the_paper(part, f"{table.heading.split(':')[0]}: {column}")
+        plots.against_the_paper(part, f"{short_name(table.name)}: {column}")
         for column in columns
         if (part := cells[cells["column"] == column])["ours"].notna().any()
     ]
@@ -211,22 +211,14 @@ def _headline(folder: Path, records: dict[str, dict[str, Any]]) -> dict[str, Any
         {
             "n": f"{point['n']:,.0f}",
             "what": point["what"],
-            "seconds": _duration(point["seconds"]),
-            "paper": "" if pd.isna(point["paper"]) else _duration(point["paper"]),
+            "seconds": duration(point["seconds"]),
+            "paper": "" if pd.isna(point["paper"]) else duration(point["paper"]),
             "kind": point["kind"],
         }
         for point in points.to_dict("records")
     ]
     figure = plots.headline(points.to_dict("records"), where)
     return {"where": where, "lines": lines, "figure": _svg(figure)}
-
-
-def _duration(seconds: float) -> str:
-    """Say a duration from milliseconds to years."""
-    for size, unit in ((31_557_600, "years"), (86_400, "days"), (3600, "h"), (60, "min"), (1, "s")):
-        if seconds >= size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{1000 * seconds:,.0f} ms"
 
 
 def _missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
@@ -236,7 +228,7 @@ def _missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "reason": reason or "no reason was given",
             "rows": [
-                f"{spec.load(str(table)).heading.split(':')[0]}: {row}"
+                f"{short_name(str(table))}: {row}"
                 for table, row in dict.fromkeys(zip(part["table"], part["row"], strict=True))
             ],
             "cells": len(part),
@@ -254,9 +246,6 @@ def _origin(records: dict[str, dict[str, Any]], seeds: pd.DataFrame) -> list[tup
     for record in made:
         for library, version in (record.get("versions") or {}).items():
             versions.setdefault(library, []).append(version)
-    commits = Counter(
-        str((record.get("git") or {}).get("commit") or "no commit")[:_SHOWN_HASH] for record in made
-    )
     spent = {
         word: sum(seconds_of(record) for record in made if record["kind"] == kind)
         for kind, word in (("train", "training"), ("evaluate", "evaluation"))
@@ -268,7 +257,7 @@ def _origin(records: dict[str, dict[str, Any]], seeds: pd.DataFrame) -> list[tup
         ("Time", ", ".join(f"{word} {in_words(time)}" for word, time in spent.items() if time)),
         ("Seeds", ", ".join(map(str, sorted(trained))) or "nothing was trained"),
         ("Records", f"{len(made)}, made from {started[0]} to {started[-1]}" if started else "0"),
-        ("Code", ", ".join(commits)),
+        ("Code", ", ".join(dict.fromkeys(map(code_of, made)))),
         (
             "Versions",
             ", ".join(f"{name} {' / '.join(dict.fromkeys(v))}" for name, v in versions.items()),

@@ -87,13 +87,14 @@ def seeds(folder: Path) -> pd.DataFrame:
 
     Returns:
         `table`, `row`, `column`, `seed` and `score`; a run without a score is left out. An encoder
-        that is used as it is has seed "0" or "untrained", as its record says.
+        that is used as it is has the seed "0".
 
     Raises:
         UserError: A file is damaged.
     """
     lines = []
-    for content in _json_files(folder).values():
+    for path in _record_files(folder):
+        content = read_committed(path)
         for cell in content.get("cells", []):
             for seed, score in cell["scores"].items():
                 if score is not None:
@@ -114,8 +115,8 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
         UserError: A file is damaged.
     """
     found: dict[str, dict[str, Any]] = {}
-    for content in _json_files(folder).values():
-        found |= content.get("records", {})
+    for path in _record_files(folder):
+        found |= read_committed(path)["records"]
     return found
 
 
@@ -249,11 +250,8 @@ def curves(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list
     return found
 
 
-def _json_files(folder: Path) -> dict[Path, dict[str, Any]]:
-    contents = {}
-    for path in sorted((folder / "records").glob("*.json")):
-        contents[path] = read_committed(path)
-    return contents
+def _record_files(folder: Path) -> list[Path]:
+    return sorted((folder / "records").glob("*.json"))
 
 
 def _read(path: Path, columns: list[str], numbers: list[str]) -> pd.DataFrame:

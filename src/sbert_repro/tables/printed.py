@@ -99,7 +99,7 @@ def read(table: Table, folder: Path) -> Printed:
         return Printed(table, tuple(timed(table, shown, "")), {r["key"]: r for r in shown.values()})
     scored = [(row, column) for row, column in columns if column.name in row.scored]
     content = _content(path) or {"records": {}, "cells": []}
-    kept = {(one["paper_row"], one["column"]): one for one in content["cells"]}
+    kept = {(one["paper_row"], one["column"]): one for one in content.get("cells", [])}
     try:
         cells = [
             restored(table, row, column, kept[row.name, column.name])

@@ -802,7 +802,7 @@ def _provenance(records: Sequence[Record]) -> list[str]:
     return [
         f"Hardware: {'; '.join(dict.fromkeys(map(machine, records)))}.",
         f"Time: {', '.join(spent)}.",
-        f"Code: {'; '.join(dict.fromkeys(map(_code, records)))}.",
+        f"Code: {'; '.join(dict.fromkeys(map(code_of, records)))}.",
     ]
 
 
@@ -813,7 +813,8 @@ def in_words(seconds: float) -> str:
     return f"{seconds / _MINUTE:.0f} min" if seconds >= _MINUTE else f"{seconds:.0f} s"
 
 
-def _code(record: Record) -> str:
+def code_of(record: Record) -> str:
+    """Name the commit that a record was made with, and say when the code differed from it."""
     state = record.get("git") or {}
     commit = str(state.get("commit") or "no commit")[:12]
     return f"{commit} with changes" if state.get("dirty") else commit

@@ -60,7 +60,7 @@ class Row:
         note: What a reader has to know about the paper's row.
         instead_of: The paper's encoder, where a profile trains another one instead; else "".
         recipe: Options in which the paper's training of this row differs from that of most rows,
-            in the place of those of the same name; for profiles with `row_recipes`.
+            instead of those of the same name; for profiles with `row_recipes`.
         scored: The columns that it has a cell in.
     """
 

@@ -333,12 +333,13 @@ class DevAndCheckpoint(Callback):
         save = ends or step % self._save_every == 0 or step == self._loader.steps
         if evaluate or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch(trainer.strategy.reduce)
+            rows = len(batch.rows) * trainer.world_size
             self._tracking.log(
                 {
                     "train/loss": loss,
                     "train/gradient_norm": float(module.gradient_norm),
                     "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                    "train/rows_per_second": self._speed(step) * len(batch.rows),
+                    "train/rows_per_second": self._speed(step) * rows,
                     "epoch": step / self._loader.epoch_steps,
                 },
                 step,
