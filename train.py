@@ -24,12 +24,14 @@ def main(config: DictConfig, overrides: list[str]) -> None:
     from sbert_repro.tables.launch import LedgerWork, warn_without_gpu
     from sbert_repro.tables.plan import stages_left
     from sbert_repro.training.run import train
+    from sbert_repro.training.tracking import together
 
     check_tasks(config, overrides)
     work = LedgerWork(config)
     warn_without_gpu(config, work, lambda: stages_left(config, overrides, work))
-    record = train(config, overrides)
-    scores = evaluate_trained(config, record["key"])
+    with together():
+        record = train(config, overrides)
+        scores = evaluate_trained(config, record["key"])
     # First, as it says what everything below is: such as a demo's numbers, on made-up sentences.
     for note in filter(None, [config.profile.banner, *sentences(record["facts"])]):
         print(note)

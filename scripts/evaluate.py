@@ -18,13 +18,15 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import build
     from sbert_repro.evaluation.evaluate import as_json, evaluate, table
-    from sbert_repro.evaluation.run import encoder_of
+    from sbert_repro.evaluation.run import encoder_of, track_scores
+    from sbert_repro.evaluation.sts import main_score
 
     output = None if config.output is None else Path(config.output)
     if output is not None:
         check_writable(output)
+    encoder = encoder_of(config)
     scores = evaluate(
-        encoder_of(config),
+        encoder,
         config.task,
         Path(config.paths.data),
         allow_partial=config.data.allow_partial,
@@ -38,6 +40,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     console.print(table(scores))
     if output is not None:
         write_file(output, as_json(scores))
+    track_scores(config, encoder, {task: main_score(score) for task, score in scores.items()})
 
 
 if __name__ == "__main__":

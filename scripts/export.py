@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sbert_repro.cli import hydra_command
-from sbert_repro.export import export
+from sbert_repro.export import export, send
 
 
 @hydra_command("export", texts={"run"})
@@ -15,6 +15,8 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     """Write the folder and say how to load it."""
     folder = Path(config.output)
     export(config.run, folder, Path(config.paths.results) / "runs")
+    if config.wandb.artifact:
+        send(config.run, folder, config)
     print(f'exported run {config.run}: SentenceTransformer("{folder}") loads it')
 
 

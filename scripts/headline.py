@@ -27,6 +27,7 @@ def main() -> None:
     from sbert_repro.benchmarks import headline
     from sbert_repro.benchmarks.timing import quiet
     from sbert_repro.report import plots
+    from sbert_repro.tables import launch
 
     few = ["pairs=32", "largest=1000"] if profile == "demo" else []
     asked = [f"sentences={_SENTENCES.get(profile, _PAPER)}", *few, *changes]
@@ -43,9 +44,13 @@ def main() -> None:
     files = headline.files(record, config.profile.timed_banner, command)
     figure = plots.headline(headline.points_beside_paper(record), headline.title(record))
     folder = Path(config.paths.results) / profile
-    contents: dict[str, str | bytes] = {**files, "headline.png": plots.as_png(figure)}
+    png, path = plots.as_png(figure), folder / "headline.csv"
+    known = path.read_text(encoding="utf-8") if path.is_file() else ""
+    contents: dict[str, str | bytes] = {**files, "headline.png": png}
     for name, content in contents.items():
         write_file(folder / name, content)
+    if files["headline.csv"] != known:
+        launch.track(config, "headline", files["headline.csv"], lambda: [png])
     print(files["headline.md"])
     print(f"written: {' '.join(str(folder / name) for name in (*files, 'headline.png'))}")
 

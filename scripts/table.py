@@ -83,7 +83,7 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
     """
     from sbert_repro.benchmarks.table_7 import lineup, timed_rows
     from sbert_repro.benchmarks.timing import quiet
-    from sbert_repro.tables import render
+    from sbert_repro.tables import launch, render
 
     config = compose_speed(profile, changes)
     prepare(config)
@@ -100,8 +100,29 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
     console().print(render.on_screen(sheet))
     if not again and (lost := render.numbers_lost(sheet, folder)):
         raise _not_written(sheet, folder, lost)
+    path = folder / f"{table.file}.csv"
+    known = path.read_text(encoding="utf-8") if path.is_file() else ""
     render.write(sheet, folder)
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
+    if (text := render.as_csv(sheet)) != known:
+        launch.track(config, table.file, text, lambda: drawn(table, folder))
+
+
+def drawn(table: Table, folder: Path) -> list[bytes]:
+    """Draw the plots of a table that has been written.
+
+    Args:
+        table: The table.
+        folder: `results/<profile>`.
+
+    Returns:
+        PNG files, those of the page.
+    """
+    from sbert_repro.report import page, plots, results
+
+    cells = results.cells(folder)
+    figures = page.figures(table, cells[cells["table"] == table.name], results.seeds(folder))
+    return [plots.as_png(figure) for figure in figures]
 
 
 def _not_written(sheet: Sheet, folder: Path, lost: str) -> UserError:
@@ -239,7 +260,7 @@ def reproduce(
         )
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:
-        launch.track(base, table.file, render.as_csv(finished))
+        launch.track(base, table.file, render.as_csv(finished), lambda: drawn(table, folder))
     diverged = [r for r in results.values() if r.reason and r.reason.code == "diverged"]
     nothing = bool(diverged) and not any(result.scores for result in results.values())
     if nothing or any(result.failed for result in results.values()):

@@ -1,6 +1,7 @@
 """A run given away: sentence-transformers loads it, its card says where it comes from."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from sbert_repro import export as exporting
 from sbert_repro.backbone.find_model import model_sha256
-from sbert_repro.backbone.transformer import load, load_tokenizer
+from sbert_repro.backbone.transformer import load, load_tokenizer, without_pooler
 from sbert_repro.compose import compose
 from sbert_repro.encoders.run import from_run
 from sbert_repro.errors import UserError
@@ -83,15 +84,36 @@ def test_it_loads_elsewhere_with_the_same_vectors(runs, tmp_path):
     export(KEY, tmp_path / "new" / "model", runs)
     texts = ["a man plays", "", "dog " * 100]
     ours = from_run(KEY, str(runs)).encode(texts)
-    theirs = SentenceTransformer(str(tmp_path / "new" / "model"), device="cpu").encode(texts)
-    np.testing.assert_allclose(theirs, ours, atol=1e-5)
+    model = SentenceTransformer(str(tmp_path / "new" / "model"), device="cpu")
+    np.testing.assert_allclose(model.encode(texts), ours, atol=1e-5)
+    assert model[0].auto_model.pooler is None, "a layer that is not in the file was drawn"
+
+
+def test_a_network_without_such_a_layer_gets_no_option_for_it():
+    from transformers import BertConfig, DistilBertConfig
+
+    assert without_pooler(BertConfig()) == {"add_pooling_layer": False}
+    assert without_pooler(DistilBertConfig()) == {}
 
 
 def test_the_card_names_base_data_scores_settings_and_limits(runs, tmp_path):
     export(KEY, tmp_path / "model", runs)
     text = (tmp_path / "model" / "README.md").read_text()
     front, body = text.split("---\n")[1:]
-    assert yaml.safe_load(front)["library_name"] == "sentence-transformers"
+    metadata = yaml.safe_load(front)
+    assert metadata["library_name"] == "sentence-transformers"
+    assert metadata["base_model"] == "google-bert/bert-base-uncased"
+    assert metadata["datasets"] == [
+        "stanfordnlp/snli", "nyu-mll/multi_nli", "mteb/stsbenchmark-sts",
+    ]  # fmt: skip
+    (index,) = metadata["model-index"]
+    assert index["results"] == [
+        {
+            "task": {"type": "semantic-similarity"},
+            "dataset": {"type": "mteb/stsbenchmark-sts", "name": "STSb", "split": "test"},
+            "metrics": [{"type": "spearman_cosine", "value": 0.8468}],
+        }
+    ]
     for words in (
         f"run {KEY}", "`google-bert/bert-base-uncased`", "revision `86b5`", NOTE,
         "| stsb, spearman | 84.68 | 80.00 to 88.00 | 1379 |",
@@ -102,6 +124,55 @@ def test_the_card_names_base_data_scores_settings_and_limits(runs, tmp_path):
         assert words in body, words
     assert "korsts" not in body and "dev_best |" not in body
     assert "Licence" in body and "None" not in body and str(tmp_path) not in text
+
+
+def test_it_goes_to_wandb_as_an_artifact_of_the_run_that_trained_it(runs, tmp_path, monkeypatch):
+    sent = []
+
+    def start(config, key, kind, settings, words):
+        track = SimpleNamespace(log_model=lambda *given: sent.append(given), finish=lambda: None)
+        sent.append((config.wandb.group, config.profile.name, key, kind, words["pooling"]))
+        return track
+
+    monkeypatch.setattr("sbert_repro.training.tracking.start", start)
+    path = runs / KEY / "config.yaml"
+    trained = {"group": "table_1_demo", "project": None, "mode": "auto", "name": "SBERT"}
+    base = yaml.safe_load(path.read_text())
+    more = {"wandb": trained, "profile": {"name": "demo"}, "data": {"name": "stsb"}, "seed": 1}
+    path.write_text(yaml.safe_dump({**base, **more}))
+    words = ["run=" + KEY, "output=x", f"paths.results={runs.parent}", "wandb.artifact=true"]
+    exporting.send(KEY, tmp_path / "model", compose(words, "export"))
+    assert sent == [("table_1_demo", "demo", KEY, "train", "max"), (tmp_path / "model", KEY)]
+
+
+def test_metadata_name_what_was_used_alone():
+    """Neither a corpus left out, nor a folder as a model of the Hub, nor a score of NaN."""
+    data = record("nli")["settings"]["data"] | {"sources": ["mnli"]}
+    stage = {**record("nli"), "key": NLI}
+    stage["settings"] = stage["settings"] | {"data": data}
+    undefined = {"settings": {"task": "stsb"}, "scores": {"spearman": None}}
+    written = exporting._metadata(NLI, {"path": "models/mine"}, [stage], [undefined], False)
+    metadata = yaml.safe_load(written)
+    assert metadata["datasets"] == ["nyu-mll/multi_nli"]
+    assert not {"base_model", "model-index"} & set(metadata)
+
+
+def test_the_card_of_a_demo_says_that_its_sentences_are_made_up(runs, tmp_path):
+    for key in (NLI, KEY):
+        path = runs / key / "config.yaml"
+        options = yaml.safe_load(path.read_text())
+        options["encoder"] = {"label": "random", "path": ".cache/demo/models/demo-bert"}
+        path.write_text(yaml.safe_dump({**options, "profile": {"name": "demo"}}))
+    export(KEY, tmp_path / "model", runs)
+    front, body = (tmp_path / "model" / "README.md").read_text().split("---\n")[1:]
+    metadata = yaml.safe_load(front)
+    assert not {"base_model", "datasets"} & set(metadata)
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["dataset"]["type"] == "synthetic"
+    assert "**The sentences are synthetic**" in body
+    for line in body.splitlines():
+        if "NLI" in line or "STSb" in line:
+            assert "synthetic sentences in the place of" in line
 
 
 def test_the_card_names_a_first_stage_that_lies_under_the_key_of_an_earlier_version(runs, tmp_path):

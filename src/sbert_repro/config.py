@@ -116,6 +116,7 @@ class ProfileConfig:
     name: str = MISSING
     banner: str = ""
     timed_banner: str = ""  # above tables of speeds, where stand-ins are not timed
+    synthetic: bool = False  # its sentences are made up in the place of the data sets they name
     limits: dict[str, int] = field(default_factory=dict)
     sources: list[str] | None = None  # of the NLI pairs
     epochs: dict[str, int] = field(default_factory=dict)
@@ -149,6 +150,8 @@ class WandbConfig:
 
     project: str | None = None  # null: sbert_repro-<profile>
     group: str | None = None  # null: the runs of a table share one
+    name: str | None = None  # null: the row of a table, or the run's words; the seed follows
+    artifact: bool = False  # true: the trained or exported model too
     mode: WandbMode = WandbMode.auto
 
 
@@ -196,6 +199,7 @@ class EvaluateConfig(EncoderConfig):
 
     classifier: Any = MISSING
     task: str = MISSING
+    wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
 @dataclass
@@ -236,6 +240,7 @@ class SpeedConfig(EncoderConfig):
     batch_size: int = 32
     pairs: int = 512
     largest: int = 100_000
+    wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
 @dataclass
@@ -245,6 +250,7 @@ class ExportConfig:
     run: str = MISSING
     output: str = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
     prepare: list[Any] = field(default_factory=list)
 
 

@@ -138,11 +138,47 @@ def test_from_options_to_records(small_root, tiny_bert, tmp_path):
     assert records["stsb"]["settings"]["encoder"]["pooling"][0] == "max"
 
 
-def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(small_root, tiny_bert, tmp_path):
+class Sent:
+    """A run in W&B that keeps what it was given."""
+
+    def __init__(self, sent, *given):
+        sent.append(self)
+        self.given = given
+
+    def summary(self, values):
+        self.scores = values
+
+    def finish(self):
+        pass
+
+
+def test_new_scores_of_an_encoder_go_to_wandb_once_as_a_run_of_its_own(
+    small_root, tiny_bert, tmp_path, monkeypatch
+):
+    sent = []
+    monkeypatch.setattr(run.tracking, "start", lambda *given: Sent(sent, *given))
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
+    words = ["encoder=transformer", f"encoder.path={tiny_bert}", "data.allow_partial=true", "task="]
+    config = compose([*words, *paths], "evaluate")
+    for tasks in (["stsb"], ["stsb", "sts12"], ["stsb", "sts12"]):
+        run.score(config, None, tasks)
+    assert [set(one.scores) for one in sent] == [{"test/stsb"}, {"test/sts12"}]
+    assert [one.given[2] for one in sent] == ["evaluate"] * 2
+    assert len({one.given[1] for one in sent}) == 1, "the same run"
+
+
+def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(
+    small_root, tiny_bert, tmp_path, monkeypatch
+):
     key, root = "0123456789abcdef", Ledger(tmp_path / "results" / "runs")
-    parts = (load_model(tiny_bert), load_tokenizer(tiny_bert), MaxPooling(), RegressionLoss())
-    save_model(root.folder(key) / "model", *parts, {"max_length": 9, "layer": "last"})
-    settings = {"encoder": {"layer": "last"}}
+    model = (load_model(tiny_bert), load_tokenizer(tiny_bert), MaxPooling(), RegressionLoss())
+    save_model(root.folder(key) / "model", *model, {"max_length": 9, "layer": "last"})
+    parts = {"loss": "regression", "pooling": "max", "optimizer": "adamw"}
+    settings = {
+        "encoder": {"layer": "last"},
+        **{part: {"name": word} for part, word in parts.items()},
+        "data": {"name": "nli", "dev": None},
+    }
     trained = {
         "kind": "train",
         "settings": settings,
@@ -153,7 +189,13 @@ def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(small_root, tiny
     root.put(key, trained)
     paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "results", "cache")]
     config = compose([*paths, "data.allow_partial=true", "evaluate=[stsb,sts12]"])
+    sent = []
+    monkeypatch.setattr(run.tracking, "start", lambda *given: Sent(sent, *given))
     scores = run.evaluate_trained(config, key)
+    run.evaluate_trained(config, key)
+    (run_of_wandb,) = sent
+    assert run_of_wandb.given[1:3] == (key, "train")
+    assert run_of_wandb.scores == {f"test/{task}": score for task, score in scores.items()}
     records = run.scored(config, key, "stsb,sts12")
     assert scores == {
         "stsb": records["stsb"]["scores"]["spearman"],

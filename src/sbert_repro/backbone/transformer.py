@@ -214,14 +214,13 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
     place, config = weights_folder(folder), load_config(folder)
     with loading("model", place):
         kind: Any = transformers.MODEL_MAPPING[type(config)]
-        has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
         model, report = kind.from_pretrained(
             place,
             config=config,
             dtype=torch.float32,
             attn_implementation=ATTENTION,
             output_loading_info=True,
-            **({"add_pooling_layer": False} if has_pooler else {}),
+            **without_pooler(config),
             **_SAFELY,
         )
     check_weights(place, model, report)
@@ -233,6 +232,20 @@ def load(folder: Path, layer: str = "last") -> TransformerBackbone:
         if states.shape != (1, 3, backbone.width) or not bool(states.isfinite().all()):
             raise ValueError(f"it gives no finite states of width {backbone.width}")
     return backbone
+
+
+def without_pooler(config: Any) -> dict[str, bool]:
+    """Return how a network is made without the layer over [CLS] that only pre-training uses.
+
+    Args:
+        config: Of transformers.
+
+    Returns:
+        An option of its class, or nothing where the architecture has no such layer.
+    """
+    kind: Any = transformers.MODEL_MAPPING[type(config)]
+    known = "add_pooling_layer" in inspect.signature(kind).parameters
+    return {"add_pooling_layer": False} if known else {}
 
 
 def check_weights(place: Path, model: nn.Module, report: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from sbert_repro.evaluation.leaks import refuse_seen
 from sbert_repro.evaluation.sts import main_score
 from sbert_repro.evaluation.tasks import TaskData, load, resolve
 from sbert_repro.ledger import Ledger, Published
-from sbert_repro.training.run import add_scores, stages
+from sbert_repro.training import tracking
+from sbert_repro.training.run import add_scores, shown, stages, words_of
 
 KIND = "evaluate"
 Record = dict[str, Any]
@@ -232,7 +233,7 @@ def scored(
 def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> dict[str, Record]:
     """Score the encoder of `encoder_of`, through the ledger.
 
-    The scores of a run also go into its ``metrics.json``.
+    The scores of a run also go into its ``metrics.json``, and new ones to W&B.
 
     Args:
         config: Composed options of an evaluation, or of the run's training.
@@ -248,17 +249,49 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     data = _data(config, tasks)
     ledger = Ledger(_runs(config))
     encoder, cache = encoder_of(config, run), Path(config.paths.cache)
+    new: dict[str, float] = {}
     if run is None:
-        return evaluate_once(encoder, data, ledger, cache)
-    trained = (ledger.get(run) or {}).get("scores", {})
+        records = evaluate_once(
+            encoder, data, ledger, cache, before=lambda records: new.update(_main(records))
+        )
+        if new:
+            track_scores(config, encoder, new)
+        return records
+    trained = ledger.get(run) or {}
 
     def add_to_metrics(records: dict[str, Record]) -> None:
-        tested = {task: main_score(record["scores"]) for task, record in records.items()}
-        add_scores(ledger.folder(run), {**trained, **tested})
+        new.update(_main(records))
+        add_scores(ledger.folder(run), {**trained.get("scores", {}), **_main(records)})
 
     records = evaluate_once(encoder, data, ledger, cache, run=run, before=add_to_metrics)
+    if new and "settings" in trained:
+        settings = trained["settings"]
+        words = words_of(config, settings)
+        track = tracking.start(config, run, tracking.TRAIN, shown(settings), words)
+        track.summary({f"test/{task}": score for task, score in new.items()})
+        track.finish()
     add_to_metrics(records)
     return records
+
+
+def _main(records: dict[str, Record]) -> dict[str, float]:
+    return {task: main_score(record["scores"]) for task, record in records.items()}
+
+
+def track_scores(config: DictConfig, encoder: Model, scores: Mapping[str, float]) -> None:
+    """Send the scores of an encoder to W&B, as a run of its own; never a reason to fail.
+
+    Args:
+        config: Composed options of the evaluation.
+        encoder: Named by its identity, so that scores of further tasks go to the same run.
+        scores: Task → score × 100.
+    """
+    identity = dict(encoder.identity)
+    words = {"encoder": encoder.label, "profile": str(config.profile.name)}
+    key = run_key("encoder", identity)
+    track = tracking.start(config, key, tracking.EVALUATE, {"identity": identity}, words)
+    track.summary({f"test/{task}": score for task, score in scores.items()})
+    track.finish()
 
 
 def check_tasks(config: DictConfig, overrides: list[str]) -> None:
@@ -290,7 +323,7 @@ def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
         dict[str, float]: Task → its score × 100, NaN where it is undefined.
     """
     records = score(config, key, list(config.evaluate)) if config.evaluate else {}
-    return {task: main_score(record["scores"]) for task, record in records.items()}
+    return _main(records)
 
 
 def _runs(config: DictConfig) -> Path:

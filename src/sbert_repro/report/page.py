@@ -126,7 +126,7 @@ def _table(name: str, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any
             }
             for row, part in mine.groupby("row", sort=False)
         ],
-        "figures": [_svg(figure) for figure in _figures(table, mine, seeds)],
+        "figures": [_svg(figure) for figure in figures(table, mine, seeds)],
     }
 
 
@@ -167,8 +167,17 @@ def _runs(row: pd.DataFrame) -> list[dict[str, str]]:
     return found
 
 
-def _figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> list[Any]:
-    """Return the figures that go with a table: those of it that have a number."""
+def figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> list[Any]:
+    """Draw the figures that go with a table.
+
+    Args:
+        table: The table.
+        cells: Its cells, as `results.cells` reads them.
+        seeds: What `results.seeds` returned.
+
+    Returns:
+        Matplotlib's figures; none of a table without a number.
+    """
     measured = cells.dropna(subset=["ours"])
     if measured.empty:
         return []

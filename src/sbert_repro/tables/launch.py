@@ -73,12 +73,12 @@ class LedgerWork:
     """Training and evaluation through the ledger below `paths.results`.
 
     Args:
-        config: Composed options; `paths` and `profile` are read.
+        config: Composed options; `paths`, `profile` and `wandb` are read.
         group: The group of its runs in W&B, where their own options name none.
     """
 
     def __init__(self, config: DictConfig, group: str | None = None) -> None:
-        self.group = group
+        self.wandb, self.group = config.wandb, group
         results = Path(config.paths.results)
         self.ledger = Ledger(results / "runs")
         profile = config.profile
@@ -137,9 +137,14 @@ class LedgerWork:
         """Train, or find the run in the ledger."""
         from sbert_repro.training.run import train
 
+        return train(self._grouped(config), list(overrides))
+
+    def _grouped(self, config: DictConfig) -> DictConfig:
+        """Return a copy of some options with the table's of W&B, but their own name."""
         grouped = config.copy()
-        grouped.wandb.group = config.wandb.group or self.group
-        return train(grouped, list(overrides))
+        grouped.wandb = {**self.wandb, "group": self.wandb.group or self.group}
+        grouped.wandb.name = config.wandb.name or self.wandb.name
+        return grouped
 
     def scored(
         self, config: DictConfig, run: str | None, tasks: Sequence[str]
@@ -153,7 +158,7 @@ class LedgerWork:
         """Score, or find the scores in the ledger."""
         from sbert_repro.evaluation.run import score
 
-        return score(config, run, list(tasks))
+        return score(self._grouped(config), run, list(tasks))
 
     def resampled(
         self, sums: Sequence[Sequence[tuple[float, str, tuple[str, ...]]]]
@@ -304,16 +309,20 @@ def execute(job: Job, work: Work, at_once: int = 1) -> Result:
     Returns:
         Scores, or the reason why there are none.
     """
+    from sbert_repro.training.tracking import together
+
     trained: tuple[Record, ...] = ()
-    for stage in job.stages:
-        result = train_stage(stage, job.title, work, at_once)
-        if result.reason:
-            return result
-        trained += result.trained
-    return score_model(job, trained, work, at_once)
+    with together():
+        for stage in job.stages:
+            row = job.row.name if stage is job.stages[-1] else ""
+            result = train_stage(stage, job.title, work, at_once, row)
+            if result.reason:
+                return result
+            trained += result.trained
+        return score_model(job, trained, work, at_once)
 
 
-def train_stage(stage: Stage, title: str, work: Work, at_once: int = 1) -> Result:
+def train_stage(stage: Stage, title: str, work: Work, at_once: int = 1, row: str = "") -> Result:
     """Train one stage, whose first stage has been trained.
 
     Args:
@@ -321,11 +330,12 @@ def train_stage(stage: Stage, title: str, work: Work, at_once: int = 1) -> Resul
         title: Of the job that it belongs to, for the log.
         work: Training and evaluation.
         at_once: How many jobs there are at a time.
+        row: That it is the last stage of, which names it in W&B.
 
     Returns:
         Its record, or the reason why there is none.
     """
-    config = stage.config if at_once == 1 else without_bars(stage.config)
+    config = _named(stage.config if at_once == 1 else without_bars(stage.config), row)
     try:
         return Result(trained=(work.train(config, stage.overrides),))
     except Exception as raised:
@@ -345,12 +355,19 @@ def score_model(job: Job, trained: tuple[Record, ...], work: Work, at_once: int 
         Scores, or the reason why there are none.
     """
     assert job.config is not None, "a job without options has a reason"
-    config = job.config if at_once == 1 else without_bars(job.config)
+    config = _named(job.config if at_once == 1 else without_bars(job.config), job.row.name)
     model = trained[-1]["key"] if trained else None
     try:
         return Result(work.score(config, model, job.tasks), trained)
     except Exception as raised:
         return _failure(raised, job.title, at_once)
+
+
+def _named(config: DictConfig, row: str) -> DictConfig:
+    """Return a copy of some options whose run is named after a row in W&B, unless it has a name."""
+    copy = config.copy()
+    copy.wandb.name = config.wandb.name or row or None
+    return copy
 
 
 def _failure(raised: Exception, title: str, at_once: int, run: str = "") -> Result:
@@ -767,13 +784,19 @@ def group_of(name: str, profile: str) -> str:
     return f"{name}_{profile}"
 
 
-def track(base: DictConfig, name: str, text: str) -> None:
-    """Send what was made to W&B as a table; never a reason to fail.
+def track(
+    base: DictConfig,
+    name: str,
+    text: str,
+    plots: Callable[[], Sequence[bytes]] = tuple,
+) -> None:
+    """Send what was made to W&B as a table, with its plots; never a reason to fail.
 
     Args:
         base: The profile's options.
         name: What it is called in W&B.
         text: The table as CSV.
+        plots: Draws them, as PNG files; called only if they are sent.
     """
     import pandas as pd
 
@@ -782,6 +805,10 @@ def track(base: DictConfig, name: str, text: str) -> None:
     own = group_of(name, base.profile.name)
     grouped = base.copy()
     grouped.wandb.group = base.wandb.group or own
-    run = tracking.start(grouped, own, {"table": name.removeprefix("table_")})
+    words = {"table": name, "profile": str(base.profile.name)}
+    run = tracking.start(grouped, own, tracking.TABLE, {}, words, anew=True)
+    if run.id is None:
+        return
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
+    run.log_plots({f"{name} plot {number}": png for number, png in enumerate(plots(), 1)})
     run.finish()

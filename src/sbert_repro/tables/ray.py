@@ -218,7 +218,7 @@ def _workplace(common: _Common, given: Files) -> Iterator[_Workplace]:
 
 
 def _train(
-    common: _Common, stage: Stage, title: str, given: Files, *before: Result
+    common: _Common, stage: Stage, title: str, row: str, given: Files, *before: Result
 ) -> tuple[Result, Files]:
     """Train a stage; ``before`` and ``given`` are the result and the files of its first stage."""
     if failed := next((result for result in before if result.reason), None):
@@ -227,7 +227,7 @@ def _train(
         config = place.here(stage.config)
         prepare(config)
         moved = replace(stage, config=config, overrides=(*stage.overrides, *place.words()))
-        result = train_stage(moved, title, common.work, common.at_once)
+        result = train_stage(moved, title, common.work, common.at_once, row)
         return result, place.files()
 
 
@@ -452,9 +452,10 @@ class Ray:
                 key = str(stage.key)
                 if key not in trained:
                     title = f"{job.title}: training"
+                    row = job.row.name if stage is job.stages[-1] else ""
                     options = self._options(title, stage.config, self.base.trainer.devices)
                     result, produced = train.options(**options).remote(
-                        everything, stage, job.title, files, *results[-1:]
+                        everything, stage, job.title, row, files, *results[-1:]
                     )
                     trained[key] = _Item(title, result, produced, duration_key(stage), before)
                     items.append(trained[key])

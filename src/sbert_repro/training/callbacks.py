@@ -288,6 +288,7 @@ class DevAndCheckpoint(Callback):
         self.best_step: int | None = None
         self.ended_at: int | None = None
         self.seconds = 0.0
+        self._points: list[tuple[int, dict[str, float]]] = []
         self._folder, self._loader, self._dev, self._tracking = folder, loader, dev, tracking
         self._evaluate_every, self._save_every = evaluate_every, save_every
         self._best = BestWeights(folder) if keep_best else None
@@ -315,6 +316,7 @@ class DevAndCheckpoint(Callback):
         self._last_logged = (trainer.global_step, self._clock)
         if trainer.global_step:
             self._note_saved(trainer.global_step)
+            self._tracking.replay(self._points)
         # If it was killed after its last step and before its record, nothing is left to train.
         trainer.should_stop = self.ended_at is not None
 
@@ -334,15 +336,16 @@ class DevAndCheckpoint(Callback):
         if evaluate or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch(trainer.strategy.reduce)
             rows = len(batch.rows) * trainer.world_size
-            self._tracking.log(
+            unit = "triplets" if module.loss.columns == len(("a", "p", "n")) else "pairs"
+            self._log(
+                step,
                 {
                     "train/loss": loss,
                     "train/gradient_norm": float(module.gradient_norm),
-                    "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                    "train/rows_per_second": self._speed(step) * rows,
+                    "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+                    f"train/{unit}_per_second": self._speed(step) * rows,
                     "epoch": step / self._loader.epoch_steps,
                 },
-                step,
             )
         if evaluate or save:
             # Before anything is saved: the losses so far say nothing about this step's result.
@@ -359,6 +362,10 @@ class DevAndCheckpoint(Callback):
                 self._best.delete_others(self.best_step)
         if ends and not trainer.received_sigterm:
             raise SIGTERMException
+
+    def _log(self, step: int, values: dict[str, float]) -> None:
+        self._points.append((step, values))
+        self._tracking.log(values, step)
 
     def _speed(self, step: int) -> float:
         """Return the steps per second since the last point of the curves."""
@@ -377,7 +384,7 @@ class DevAndCheckpoint(Callback):
         score = self._score(self._dev, module) if trainer.is_global_zero else math.nan
         score = trainer.strategy.broadcast(score)
         self.scores.append((step, score))
-        self._tracking.log({f"dev/{self._dev.metric}": score}, step)
+        self._log(step, {f"dev/{self._dev.metric}": score})
         # NaN is never better, and of equal scores the first one stays.
         if not math.isnan(score) and not score <= self.best_score:
             self.best_step = step
@@ -417,6 +424,7 @@ class DevAndCheckpoint(Callback):
             "best_step": self.best_step,
             "ended_at": self.ended_at,
             "seconds": self.seconds,
+            "points": list(self._points),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -425,6 +433,7 @@ class DevAndCheckpoint(Callback):
         self.scores = [(int(step), float(score)) for step, score in state_dict["scores"]]
         self.best_step, self.ended_at = state_dict["best_step"], state_dict["ended_at"]
         self.seconds = state_dict["seconds"]
+        self._points = list(state_dict.get("points", []))  # earlier versions kept none
 
 
 class ProgressBar(Callback):

@@ -253,12 +253,17 @@ def _fit(
     ledger: Ledger,
 ) -> Record:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    clock, track = time.monotonic(), tracking.start(config, key, settings, _words(config, settings))
+    clock = time.monotonic()
+    track = tracking.start(
+        config, key, tracking.TRAIN, shown(settings), words_of(config, settings), anew=True
+    )
     wandb_id = track.id
     try:
         model = None if parent is None else whole_model(parent, ledger)
         result = fitting.fit(config, folder, model, track)
         track.summary(result.scores)
+        if config.wandb.artifact:
+            track.log_model(folder / "model", key)
     finally:
         track.finish()
     before = pretrained.facts(config) if parent is None else parent["facts"]
@@ -308,8 +313,16 @@ def whole_model(record: Record, ledger: Ledger) -> Path:
     return folder
 
 
-def _words(config: DictConfig, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the words by which people tell runs apart, for W&B."""
+def words_of(config: DictConfig, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words by which people tell runs apart, for W&B.
+
+    Args:
+        config: The composed options.
+        settings: What `settings_of` returned.
+
+    Returns:
+        Option → word, such as ``{"pooling": "max"}``.
+    """
     loss = settings["loss"]
     return {
         "encoder": str(config.encoder.label),
@@ -320,6 +333,20 @@ def _words(config: DictConfig, settings: Mapping[str, Any]) -> dict[str, str]:
         "optimizer": name_of(settings["optimizer"]),
         "profile": str(config.profile.name),
     }
+
+
+def shown(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings as W&B shows them, with a name for each part of ``data.dev``.
+
+    Args:
+        settings: What `settings_of` returned.
+
+    Returns:
+        A copy.
+    """
+    data = settings["data"]
+    parts = ("dev", "dev_split", "dev_limit", "dev_sha256")
+    return {**settings, "data": {**data, **dict(zip(parts, data["dev"] or (), strict=False))}}
 
 
 def _distinct(facts: list[Fact]) -> list[Fact]:
