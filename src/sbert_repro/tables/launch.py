@@ -140,9 +140,10 @@ class LedgerWork:
         return train(self._grouped(config), list(overrides))
 
     def _grouped(self, config: DictConfig) -> DictConfig:
-        """Return a copy of some options with the table's of W&B, but their own name."""
+        """Return a copy of some options with the table's of W&B, but their own name and group."""
         grouped = config.copy()
-        grouped.wandb = {**self.wandb, "group": self.wandb.group or self.group}
+        grouped.wandb = self.wandb.copy()
+        grouped.wandb.group = config.wandb.group or self.wandb.group or self.group
         grouped.wandb.name = config.wandb.name or self.wandb.name
         return grouped
 
