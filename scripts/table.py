@@ -227,7 +227,8 @@ def reproduce(
         again: Write it also when the file there has more numbers.
 
     Raises:
-        UserError: If the file there has more numbers; it stays as it is.
+        UserError: If the options allow no row; if the file there has more numbers. It stays as it
+            is.
     """
     from sbert_repro.tables import launch, plan, render
 
@@ -237,6 +238,8 @@ def reproduce(
     work = launch.LedgerWork(base, launch.group_of(table.file, profile))
     chosen = launch.launcher(launcher)(work, count, base)
     made = plan.make(table, request, base, work)
+    if refused := plan.refused(made):
+        raise UserError("every row is refused", where=f"table={table.name}", mend=refused)
     folder = Path(base.paths.results) / profile
     if launcher == "local":
         launch.warn_without_gpu(base, work, lambda: plan.missing_stages(made.left))

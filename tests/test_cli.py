@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sbert_repro.cli import hydra_command, one_line_errors, quoted, split_words
+from sbert_repro.cli import hydra_command, one_line_errors, quoted, split_flags, split_words
 from sbert_repro.compose import options_of, word_of
 from sbert_repro.errors import UserError
 
@@ -124,6 +125,48 @@ def test_only_named_options_are_quoted_and_none_in_a_sweep():
     assert quoted(["-m", "task=a,b"], {"task"}) == ["-m", "task=a,b"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("-m a=1,2 b=3", "a=1,2 b=3 -m"),
+        ("a=1 --cfg job b=2 -p trainer", "a=1 b=2 --cfg job -p trainer"),
+        ("--cfg=all a=1", "a=1 --cfg=all"),
+        ("--info a=1", "a=1 --info"),
+        ("--info config a=1 b", "a=1 b --info config"),
+    ],
+)
+def test_hydras_flags_may_stand_anywhere(typed, expected):
+    words, flags = split_flags(typed.split())
+    assert [*words, *flags] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--nonsense", "--nonsense: no such flag; there are --cfg, "),
+        ("-x=1", "-x=1: no such flag"),
+        ("--cfg nothing", "--cfg nothing: expected one of: job, hydra, all"),
+        ("a=1 --cfg", "--cfg: a word is missing behind it"),
+        ("--resolve", "--resolve: belongs to --cfg: add --cfg job"),
+        ("--info all -m", "--info -m: one of them at a time"),
+        ("--config-dir /tmp", "--config-dir: all options are in configs/"),
+    ],
+)
+def test_a_flag_that_hydra_would_answer_with_its_usage_is_one_line(typed, said):
+    with pytest.raises(UserError) as refused:
+        split_flags(typed.split())
+    assert str(refused.value).startswith(said)
+
+
+def test_a_sweep_and_the_options_are_had_wherever_the_flag_stands(tmp_path):
+    done = command(tmp_path, "seed=4", "-m", "pooling=mean,max")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("pooling m") == 2
+    shown = command(tmp_path, "--cfg", "job", "seed=4")
+    assert shown.returncode == 0, shown.stderr
+    assert "\nseed: 4\n" in shown.stdout and "pooling m" not in shown.stdout
+
+
 def test_a_commands_own_words_are_told_from_options():
     typed = ["table=1", "seed=1", "--dry-run", "+profile.x=1"]
     own, others, flags = split_words(typed, {"table": "", "jobs": "1"}, ["--dry-run"])
@@ -180,6 +223,13 @@ def test_what_the_system_refuses_is_one_line(capsys, problem, said):
     code, line = ended(raising(problem), capsys)
     assert code == 2 and line.startswith("error: ") and said in line and line.count("\n") == 1
     assert len(line) < 500
+
+
+def test_memory_that_torch_is_refused_is_one_line(capsys):
+    code, line = ended(lambda: torch.empty(2**50), capsys)
+    assert (code, line) == (2, ended(raising(MemoryError()), capsys)[1])
+    code, said = ended(lambda: torch.empty(2) @ torch.empty(3), capsys)
+    assert code == 1 and said.startswith("Traceback")
 
 
 def test_a_traceback_is_shown_without_secrets(capsys, monkeypatch):

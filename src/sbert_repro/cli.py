@@ -31,7 +31,7 @@ from sbert_repro.compose import (
     refuse_words,
 )
 from sbert_repro.config import CONFIG_DIR, HOME
-from sbert_repro.errors import UserError
+from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import masked
 from sbert_repro.storage import refused_by_system
 
@@ -45,6 +45,18 @@ _SWEEP = {"-m", "--multirun"}
 _ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
 _ELSEWHERE |= {"--experimental-rerun"}
 """Words of Hydra's that read options, or a pickle, from somewhere else than ``configs/``."""
+_FLAGS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(
+        ("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    ),
+    **dict.fromkeys(("--run", "-r", "--hydra-help", "--version"), ()),
+    **dict.fromkeys(("--shell-completion", "-sc", *sorted(_SWEEP), *HELP), ()),
+    **dict.fromkeys(("--package", "-p", "--resolve"), ()),
+}
+"""Words of Hydra's that begin with a dash, and what may stand behind them."""
+_WITH_CFG = {"--package", "-p", "--resolve"}
+_TAKES_A_WORD = {"--cfg", "-c", "--info", "-i", "--package", "-p"}
 
 _NOT_SHOWN = {"lock", "data_cards"}
 """Scripts that look after the checkout itself."""
@@ -122,7 +134,9 @@ def one_line_errors(command: Callable[[], Any]) -> None:
             sys.stdout.flush()
         except OSError as problem:
             raise refused_by_system(problem) from problem
-        except MemoryError as problem:
+        except (MemoryError, RuntimeError) as problem:
+            if not is_out_of_memory(problem):
+                raise
             mend = "free some, or give smaller batches, fewer jobs at a time or less data"
             raise UserError("out of memory", mend=mend, code="out_of_memory") from problem
     except UserError as problem:
@@ -195,12 +209,9 @@ def hydra_command(
         def run() -> None:
             # Hydra would otherwise print several lines of its own and exit with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            sys.argv[1:] = quoted(sys.argv[1:], texts)
-            for word in sys.argv[1:]:
-                if word.partition("=")[0] in _ELSEWHERE:
-                    raise UserError("all options are in configs/ of this program", where=word)
-            typed_words = [word for word in sys.argv[1:] if not word.startswith("-")]
+            typed_words, flags = split_flags(quoted(sys.argv[1:], texts))
             refuse_words(typed_words)
+            sys.argv[1:] = [*typed_words, *flags]
             if set(HELP) & set(sys.argv[1:]):
                 try:
                     config = composed(tuple(typed_words), config_name)
@@ -247,6 +258,48 @@ def quoted(arguments: Sequence[str], texts: Collection[str]) -> list[str]:
 def _quoted(word: str) -> str:
     key, _, value = word.partition("=")
     return word if not value or value[0] in "'\"" or value == "null" else f"{key}='{value}'"
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell options from Hydra's own flags, whose parser wants them behind all options.
+
+    Args:
+        arguments: Words of the command line.
+
+    Returns:
+        The options; the flags, each with the word that belongs to it.
+
+    Raises:
+        UserError: If there is no such flag, it takes no such word, or it reads options from
+            somewhere else than ``configs/``.
+    """
+    words: list[str] = []
+    flags: list[str] = []
+    named: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        flag, sign, value = word.partition("=")
+        if before in _TAKES_A_WORD and not word.startswith("-") and not sign:
+            flag, value = before, word
+        elif not word.startswith("-"):
+            words.append(word)
+            continue
+        if flag in _ELSEWHERE:
+            raise UserError("all options are in configs/ of this program", where=word)
+        if flag not in _FLAGS:
+            known = ", ".join(sorted(name for name in _FLAGS if name.startswith("--")))
+            raise UserError(f"no such flag; there are {known}, and -m for --multirun", where=word)
+        if value and _FLAGS[flag] and value not in _FLAGS[flag]:
+            expected = f"expected one of: {', '.join(_FLAGS[flag])}"
+            raise UserError(expected, where=f"{flag} {value}")
+        flags.append(word)
+        named += [flag] if word.startswith("-") else []
+    if flags and flags[-1] in _TAKES_A_WORD - {"--info", "-i"}:
+        raise UserError("a word is missing behind it, such as --cfg job", where=flags[-1])
+    if (beside := _WITH_CFG & set(named)) and not {"--cfg", "-c"} & set(named):
+        raise UserError("belongs to --cfg", where=min(beside), mend="add --cfg job")
+    if len(alone := [flag for flag in named if flag not in _WITH_CFG]) > 1:
+        raise UserError("one of them at a time", where=" ".join(alone))
+    return words, flags
 
 
 def split_words(

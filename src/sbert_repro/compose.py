@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sbert_repro.config import CONFIG_DIR, plain
-from sbert_repro.errors import UserError
+from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import is_secret, masked
 
 STAGE_LENGTHS = ("trainer.epochs", "trainer.max_steps")
@@ -225,6 +225,13 @@ def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
     )
     if unknown and ("not in" in f"{problem} {text}" or "No match" in str(problem)):
         return _unknown_key(unknown.group(1), known)
+    if several := re.search(r"Ambiguous value for argument '(\S+)'", text):
+        word = several.group(1)
+        mend = f"add -m to try each, or give a list: {word.partition('=')[0]}=[a,b]"
+        return UserError("holds several values", where=word, mend=mend)
+    if there := re.search(r"(?:already at '|Multiple values for )([\w.]+\w)", text):
+        name = there.group(1)
+        return UserError("is there already", where=f"+{name}", mend=f"leave out the +: {name}=…")
     override = re.search(r"Error merging override (\S+)", str(problem))
     text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
     where = override.group(1) if override else ""
@@ -241,7 +248,7 @@ def _unknown_key(key: str, known: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(last, beside, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     has = f"{parent} has" if parent else "the options are"
-    found = f"there is no such option{hint}; {has}: {', '.join(beside)}"
+    found = f"there is no such option{hint}; {has}: {', '.join(beside) or 'nothing'}"
     return UserError(found, where=key, mend=f"use {_LIGHTNINGS[key]}" if key in _LIGHTNINGS else "")
 
 
@@ -309,8 +316,9 @@ def _instantiated(node: DictConfig, **extra: Any) -> Any:
         return instantiate(node, **extra)
     except InstantiationException as problem:
         # Hydra wraps what a constructor raises; what the user can mend has to reach who can say so.
-        if isinstance(problem.__cause__, UserError | OSError | MemoryError):
-            raise problem.__cause__ from None
+        cause = problem.__cause__
+        if isinstance(cause, UserError | OSError) or (cause and is_out_of_memory(cause)):
+            raise cause from None
         raise
 
 

@@ -1,5 +1,7 @@
 """The exceptions that mean: the user can mend this, or has to decide."""
 
+import sys
+
 
 class UserError(Exception):
     """A mistake in an option, a file or a folder that the user can mend.
@@ -36,6 +38,27 @@ class Diverged(UserError):
         self, found: str, *, where: object = "", mend: str = "", code: str = "diverged"
     ) -> None:
         super().__init__(found, where=where, mend=mend, code=code)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out: Python's, a GPU's, or what torch asks the system for on a CPU.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        Whether it did.
+    """
+    # torch has no class for the last one. Whoever never imported torch did not get it from there.
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None
+        and isinstance(error, RuntimeError)
+        and (
+            isinstance(error, torch.OutOfMemoryError)
+            or "DefaultCPUAllocator: " in str(error).partition("\n")[0]
+        )
+    )
 
 
 def _rebuilt(kind: type[UserError], found: str, where: str, mend: str, code: str) -> UserError:

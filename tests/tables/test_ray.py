@@ -305,6 +305,50 @@ def test_several_jobs_on_a_gpu_and_several_gpus_for_a_job_do_not_fit(planned, wo
         launch.launcher("ray")(work, 2, base)
 
 
+class GetTimeout(RayError):
+    pass
+
+
+class AskedNodes:
+    """Ray as `_check_nodes` needs it, with one node that answers as it is told."""
+
+    exceptions = types.SimpleNamespace(RayError=RayError, GetTimeoutError=GetTimeout)
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def nodes(self):
+        node = {"Alive": True, "Resources": {"CPU": 2.0}, "NodeID": "1"}
+        return [{**node, "NodeManagerHostname": "rack"}]
+
+    def remote(self, **_):
+        told = types.SimpleNamespace(remote=lambda mark: self.answer)
+        return lambda function: types.SimpleNamespace(options=lambda **_: told)
+
+    def get(self, answer, timeout):
+        assert timeout > launch.PATIENCE, "a busy node needs minutes to load the program"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (GetTimeout("timed out"), r"node rack: has not loaded this program within 15 min: look at"),
+        (RayError("No module named sbert_repro"), r"cannot run .*named sbert_repro\): install the"),
+        (ours._Node("rack", True, {"torch": "1"}), r"has another version of torch than this mach"),
+    ],
+)
+def test_a_node_that_cannot_work_is_refused_by_name(monkeypatch, planned, work, answer, said):
+    kinds = types.SimpleNamespace(NodeAffinitySchedulingStrategy=lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", kinds)
+    monkeypatch.setattr(ours, "_look", lambda mark: ours._Node("here", True, {"torch": "2"}))
+    launcher = Inline(AskedNodes(answer), work, 1, planned().base, True)
+    with pytest.raises(UserError, match=said):
+        launcher._check_nodes(Path("mark"))
+
+
 # What is shown
 
 

@@ -146,6 +146,23 @@ def test_a_bad_option_is_refused_before_the_first_job(table, good_table, word):
     assert path.read_text() == GOOD
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("loss.num_labels=2", "error: table=6: every row is refused: loss.num_labels"),
+        ("trainer.devices=4096", "error: trainer.devices=4096: this machine has "),
+    ],
+)
+def test_options_that_allow_no_row_are_refused_and_no_table_is_written(
+    table, good_table, word, said
+):
+    path, words = good_table
+    path.unlink()
+    status, _, err = table(*words, word)
+    assert status == 2 and err.splitlines()[-1].startswith(said), err
+    assert not list(path.parents[1].rglob("*.*")), "nothing below the results"
+
+
 @pytest.mark.parametrize("code", ["failed", "diverged"])
 def test_a_good_table_is_kept_when_every_job_failed_or_diverged(
     table, good_table, monkeypatch, code

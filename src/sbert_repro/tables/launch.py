@@ -40,7 +40,7 @@ from omegaconf import DictConfig, open_dict
 
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
-from sbert_repro.errors import UserError
+from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.redaction import log_masked, masked
 from sbert_repro.storage import filling, write_file, write_once
@@ -372,7 +372,7 @@ def _named(config: DictConfig, row: str) -> DictConfig:
 
 
 def _failure(raised: Exception, title: str, at_once: int, run: str = "") -> Result:
-    error = _out_of_memory(at_once) if _is_memory(raised) else raised
+    error = _out_of_memory(at_once) if is_out_of_memory(raised) else raised
     reason = Reason.of(error, at_work=True)
     _log.error("%s: %s", title, reason.advice, exc_info=not isinstance(raised, UserError))
     return Result(reason=reason, failed_run=run)
@@ -383,13 +383,6 @@ def _out_of_memory(at_once: int) -> UserError:
         return UserError("out of memory", code="out_of_memory")
     found = f"out of memory with {at_once} models at a time; JOBS={at_once - 1} or fewer takes less"
     return UserError(found, code="out_of_memory")
-
-
-def _is_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")
-    return isinstance(error, MemoryError) or (
-        torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
-    )
 
 
 class InProcess:
@@ -707,9 +700,14 @@ def local(work: Work, count: int, base: DictConfig) -> Launcher:
         The launcher.
 
     Raises:
-        UserError: Each job wants several processes of its own.
+        UserError: Each job wants several processes of its own, or more than this machine has
+            devices for.
     """
     refuse_both(count, base)
+    if base.trainer.devices > 1:
+        from sbert_repro.training.devices import check_devices
+
+        check_devices(base.trainer.devices, base.trainer.accelerator)
     return InProcess(work) if count == 1 else Processes(work, count)
 
 

@@ -365,6 +365,23 @@ def make(table: Table, request: Request, base: DictConfig, work: Work) -> Plan:
     return Plan(table, request, base, seeds, numbered)
 
 
+def refused(plan: Plan) -> str:
+    """Return why no row of a table can be made with its options; "" if one can, or lacks something.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        What is wrong, of each kind once.
+    """
+    reasons = [job.reason for job in plan.jobs]
+    own = [reason for reason in reasons if reason is None or reason.code != "quoted"]
+    said = {reason.advice for reason in own if reason is not None and reason.code == "refused"}
+    if any(reason is None or reason.code != "refused" for reason in own):
+        return ""
+    return "; ".join(sorted(said))
+
+
 def _title(table: Table, job: Job, place: str) -> str:
     about = [", ".join(column.name for column in job.columns)]
     about += [f"seed {job.seed}"] if job.stages else []

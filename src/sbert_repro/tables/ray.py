@@ -96,6 +96,8 @@ _MOST_TASKS = 10_000
 _STATE_TIMEOUT = 5
 _ANSWERS = 10.0
 """Seconds that the head node has to answer."""
+_LOADS = 900.0
+"""Seconds that a node has to load the program, from a slow shared disk or while it is busy."""
 _THREADS = "OMP_NUM_THREADS"
 _SAME = "install the same checkout with requirements.lock and requirements-ray.lock there"
 _TERMINATED = 143
@@ -401,10 +403,18 @@ class Ray:
         for node in nodes:
             there = strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             asked.append(look.options(scheduling_strategy=there).remote(mark))
+        _log.info("asking each of %d nodes for its code and libraries", len(nodes))
+        end = time.monotonic() + _LOADS
         for node, reference in zip(nodes, asked, strict=True):
             host = node["NodeManagerHostname"]
             try:
-                found = self.ray.get(reference, timeout=PATIENCE)
+                found = self.ray.get(reference, timeout=max(0.0, end - time.monotonic()))
+            except self.ray.exceptions.GetTimeoutError as problem:
+                raise UserError(
+                    f"has not loaded this program within {in_words(_LOADS)}",
+                    where=f"node {host}",
+                    mend="look at what else it does, and at Ray's logs on it; then try again",
+                ) from problem
             except self.ray.exceptions.RayError as problem:
                 last = str(problem).strip().splitlines()[-1:]
                 raise UserError(
