@@ -2,7 +2,7 @@
 
 import pytest
 
-from sbert_repro.facts import duration, fact, rows, sentence, sentences
+from sbert_repro.facts import by_data_set, duration, fact, rows, sentence, sentences
 
 NLI = {"title": "NLI", "unit": "pairs"}
 
@@ -41,6 +41,35 @@ def test_counts_of_two_splits_are_told_apart():
     ]
     before = {name: value for name, value in cut[0].items() if name != "split"}
     assert sentence(before) == "NLI: 1 texts cut to 128 word pieces", "of an older record"
+
+
+def test_facts_about_one_split_are_one_sentence():
+    train = rows("nli", "train", **NLI, used=6, expected=9, shares={"snli": 4, "mnli": 2})
+    dev = rows("nli", "dev", **NLI, used=2, expected=4)
+    cut = fact("texts_cut", title="NLI", unit="texts", count=1, length=128, split="train")
+    whole = rows("sts", "test", title="STSb", unit="pairs", used=4, expected=4)
+    other = fact("library", library="faiss", version="1")
+    assert by_data_set([train, dev, whole, other, cut, cut]) == [
+        "NLI train: 6 of 9 pairs (67 % SNLI, 33 % MultiNLI); 1 texts cut to 128 word pieces",
+        "NLI dev: 2 of 4 pairs",
+        "faiss 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "shares", "said"),
+    [
+        (8, None, "10 pairs, 8 of them of the complete set's 20 (80 % in the paper, 20 % not in"),
+        (10, {"snli": 10}, "10 of 20 pairs (100 % SNLI)"),
+        (10, None, "10 of 20 pairs"),
+        (0, None, "10 pairs, 0 of them of the complete set's 20"),
+    ],
+)
+def test_a_training_set_says_which_share_is_whose(own, shares, said):
+    (words,) = by_data_set(
+        [rows("nli", "train", **NLI, used=10, expected=20, own=own, shares=shares)]
+    )
+    assert words.startswith(f"NLI train: {said}")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ Fact = dict[str, Any]
 """``{"code": …, field: value, …}``, with values that JSON can hold."""
 
 _SIDES = {"train": "training ", "dev": "dev ", "test": "test "}
+_CORPORA = {"mnli": "MultiNLI", "snli": "SNLI"}
 _DIGEST = 16
 """Characters of a sha256 that are shown."""
 
@@ -96,6 +97,11 @@ def sentence(one: Fact) -> str:
     Returns:
         A sentence without a full stop; "" for what goes without saying, such as a complete split.
     """
+    said = _words(one)
+    return f"{one['title']}: {said}" if said and one["code"] in _OF_DATA else said
+
+
+def _words(one: Fact) -> str:
     say = SENTENCES.get(one["code"])
     return str(one) if say is None else say(one)
 
@@ -112,37 +118,57 @@ def sentences(facts: Iterable[Fact]) -> list[str]:
     return [said for said in dict.fromkeys(map(sentence, facts)) if said]
 
 
-def origin(one: Fact) -> str:
-    """Say which share of a training set comes from which corpus.
+def by_data_set(facts: Iterable[Fact]) -> list[str]:
+    """Say several facts, those about one split of a data set in one sentence.
 
     Args:
-        one: A fact.
+        facts: Of one or more records.
 
     Returns:
-        "NLI, 4,000 pairs: 34 % mnli, 16 % snli, 50 % not in the paper"; "" for any other fact,
-        where all rows of the complete set are used, and where none of it is.
+        "NLI train: 30,000 of 942,069 pairs (68 % MultiNLI, 32 % SNLI); 58 texts cut to 128 word
+        pieces"; the other facts as in `sentences`.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for one in facts:
+        if one["code"] in _OF_DATA:
+            side = str(one.get("split", "")).partition("_")[0]  # of a part too: train_fold_3
+            about = f"{one['title']} {side}" if side in _SIDES else one["title"]
+            words, shares = _words({**one, "split": ""}), ", ".join(_shares(one))
+            words += f" ({shares})" if shares else ""
+        else:
+            about, words = "", sentence(one)
+        if words:
+            found.setdefault(about or words, {})[words if about else ""] = None
+    return [
+        f"{about}: {'; '.join(words)}" if any(words) else about for about, words in found.items()
+    ]
+
+
+def _shares(one: Fact) -> list[str]:
+    """Say which share of a training set comes from which corpus: "68 % MultiNLI".
+
+    Nothing is said where all rows of the complete set are used, and where none of it is.
     """
     if one["code"] != "rows" or not one["split"].startswith("train") or not one["own"]:
-        return ""
+        return []
     count, own, shares = one["used"], one["own"], one.get("shares")
     if own == count and (shares is None or count == one["expected"]):
-        return ""
+        return []
     # A record of before does not say which of the paper's corpora its rows are from.
     known = sorted((shares or {"in the paper": own}).items(), key=lambda share: -share[1])
     parts = [*known, *([("not in the paper", count - own)] if own < count else [])]
-    said = ", ".join(f"{100 * rows / count:.0f} % {corpus}" for corpus, rows in parts)
-    return f"{one['title']}, {count:,} {one['unit']}: {said}"
+    return [f"{100 * rows / count:.0f} % {_CORPORA.get(corpus, corpus)}" for corpus, rows in parts]
 
 
 def _rows(one: Fact) -> str:
     if one["own"] != one["used"]:
         return (
-            f"{one['title']}: {one['used']:,} {_unit(one)}, {one['own']:,} of them of the "
-            f"complete set's {one['expected']:,}"
+            f"{one['used']:,} {_unit(one)}, {one['own']:,} of them of the complete set's "
+            f"{one['expected']:,}"
         )
     if one["used"] == one["expected"]:
         return ""
-    return f"{one['title']}: {one['used']:,} of {one['expected']:,} {_unit(one)}"
+    return f"{one['used']:,} of {one['expected']:,} {_unit(one)}"
 
 
 def _unit(one: Fact) -> str:
@@ -163,7 +189,7 @@ def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
         how = f", {quantisation}" if one["precision"] == "int8" else ""
         version = f"{version} ({one['precision']}{how})"
     return (
-        f"encode of sentence-transformers {one['library']} with its network in {runtime} "
+        f"`encode` of sentence-transformers {one['library']} with its network in {runtime} "
         f"{version}, over a graph exported here by torch.onnx: the library's own onnx backend "
         "needs optimum, which has no release for transformers 5"
     )
@@ -171,13 +197,9 @@ def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
 
 SENTENCES: dict[str, Callable[[Fact], str]] = {
     "rows": _rows,
-    "rows_without_label": lambda f: (
-        f"{f['title']}: {f['count']:,} {_unit(f)} without a gold label dropped"
-    ),
-    "texts_cut": lambda f: (
-        f"{f['title']}: {f['count']:,} {_unit(f)} cut to {f['length']} word pieces"
-    ),
-    "swapped": lambda f: f"{f['title']}: {f['unit']} trained on in both orders",
+    "rows_without_label": lambda f: f"{f['count']:,} {_unit(f)} without a gold label dropped",
+    "texts_cut": lambda f: f"{f['count']:,} {_unit(f)} cut to {f['length']} word pieces",
+    "swapped": lambda f: f"{f['unit']} trained on in both orders",
     "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",
     "parts": lambda f: f"{f['run']} of {f['all']} {f['unit']}",
     "devices": lambda f: f"trained by {f['count']} processes, each with its own dropout",
@@ -219,16 +241,21 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     ),
     "demo_model": lambda f: "random 2-layer BERT of the demo",
     "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
-    "engine": lambda f: f"engine {f['engine']}",
-    "speed_only": lambda f: (
-        f"SPEED ONLY: no number here is a score. Measured on {f['machine']}, not on the paper's "
-        f"hardware. What was timed: {'; '.join(dict.fromkeys(f['timed']))}"
+    "engine": lambda f: f"computed by engine={f['engine']}",
+    "speed_only": lambda f: ". ".join(
+        [
+            "SPEED ONLY: no number here is a score",
+            f"Measured on {f['machine']}, not on the paper's hardware",
+            *([f"What was timed: {'; '.join(dict.fromkeys(f['timed']))}"] if f["timed"] else []),
+        ]
     ),
     "facts_of_before": lambda f: (
         "recorded before facts were fields: texts that were cut are not known"
     ),
 }
 """Code → the sentence of its fields. A new kind of fact is added here, and nowhere else."""
+_OF_DATA = ("rows", "rows_without_label", "texts_cut", "swapped")
+"""Codes of what is said of a data set, after its title."""
 
 _UNITS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 

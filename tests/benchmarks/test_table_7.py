@@ -88,7 +88,8 @@ def test_what_was_measured_and_what_was_read_again_give_the_same_bytes():
     record = record_of(spec.load("7"))
     again = json.loads(json.dumps(record, sort_keys=True))
     text, same = (render.as_markdown(sheet_of(each)) for each in (record, again))
-    assert text == same and "1 in fp32, 2 in bf16" in text and "timed: E0; E1; E2" in text
+    assert text == same and "1 in fp32, 2 in bf16" in text
+    assert "What was timed:\n\n- ᵃ E0\n- ᵇ E1\n- ᶜ E2\n" in text
 
 
 def test_a_row_shows_its_share_of_the_ceiling_and_why_a_cell_is_empty():
@@ -129,9 +130,10 @@ def test_a_cpu_and_a_gpu_are_two_columns_of_one_table():
     both = "Measured on Some CPU, 2 cores (CPU) and Some CPU, 2 cores, 1 × Some GPU (GPU), not"
     assert both in text
     assert (
-        "- All rows [CPU]\n  - `python scripts/table.py table=7 profile=lite sentences=64" in text
+        "- All rows, column CPU\n  - `python scripts/table.py table=7 profile=lite sentences=64"
+        in text
     )
-    assert "- All rows [GPU]\n" in text and "repeats=7 batch_size=32`" in text
+    assert "- All rows, column GPU\n" in text and "repeats=7 batch_size=32`" in text
     assert text == render.as_markdown(sheet_of(gpu, record)), "whoever was measured last"
 
 
@@ -179,7 +181,7 @@ def test_a_row_is_known_by_its_options_not_by_its_name():
     found = {cell.row: cell for cell in sheet_of(record).cells if cell.column == "CPU"}
     assert found["Avg. GloVe embeddings, many sentences together"].ours == 2.0
     paper = found["Avg. GloVe embeddings"]
-    assert paper.ours is None and "not among the rows that were timed" in paper.reasons[0].found
+    assert paper.ours is None and "not timed with the other rows" in paper.reasons[0].found
 
 
 def test_table_7_from_end_to_end(typed, capsys):

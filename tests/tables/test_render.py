@@ -10,22 +10,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sbert_repro.facts import fact, rows
+from sbert_repro.facts import rows
 from sbert_repro.tables import cells, plan, render, spec
-from sbert_repro.tables.cells import Caption, Cell, Training
+from sbert_repro.tables.cells import Caption, Cell, StandIn, Training
 from sbert_repro.tables.launch import InProcess, carry_out
 from sbert_repro.tables.render import Sheet, as_csv, as_json, as_markdown, sheet
 
-from .conftest import COMPARED, FOLDED
+from .conftest import COMPARED, FOLDED, SMALL
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 RAW = "random 2-layer BERT on GloVe"
 NLI = f"{RAW} fine-tuned on 20,000 NLI pairs, classification (u, v, |u-v|)"
-LEGEND = [
-    f"ᵃ {RAW}, mean",
-    f"ᵇ {NLI}, mean",
-    f"ᶜ {NLI}, then on 5,749 STSb pairs, regression, mean",
-]
+LEGEND = [f"ᵃ {RAW}, in place of BERT-base"]
 
 
 @pytest.fixture
@@ -82,8 +78,8 @@ def test_a_row_keeps_the_papers_name_and_the_note_says_what_stands_in(finished):
     assert list(found) == ["mean BERT", "NLI", "NLI then STSb", "large", "InferSent"]
     ran = [line for line in found.values() if line["ours"]]
     assert [line["paper"] for line in ran] == ["45.0", "73.5", "80.0"]
-    assert found["NLI"]["note"].startswith(f"stand-in: {LEGEND[1][2:]}; NLI: 20,000 of 942,069")
-    assert found["large"]["note"] == "nothing stands in for bert_large in profile lite"
+    assert found["NLI"]["note"].startswith(f"stand-in: {NLI}, mean; NLI: 20,000 of 942,069")
+    assert found["large"]["note"] == "nothing stands in for BERT-large in profile lite"
 
 
 def test_markdown_has_the_papers_shape(finished):
@@ -93,56 +89,98 @@ def test_markdown_has_the_papers_shape(finished):
         "| --- | ---: | ---: | ---: |",
         "| mean BERT | 76.00 (50.00) | 86.00 (40.00) | 81.00 (45.00) |",
         "| **Trained** |  |  |  |",
-        "| NLI | 78.00 ± 1.00 (77.03 ± 0.50) | 88.00 ± 1.00 (70.00) | 83.00 ± 1.00 (73.50) |",
-        "| NLI then STSb | 78.00 ± 1.00 (85.00) | 88.00 ± 1.00 (75.00) | 83.00 ± 1.00 (80.00) |",
-        "| large | 78.00 ± 1.00 (79.00) | 88.00 ± 1.00 (72.00) | 83.00 ± 1.00 (75.50) |",
-        "| InferSent | — (68.00) | — (53.00) | — (60.50) |",
+        "| NLI ¹ ² | 78.00 ± 1.00 (77.03 ± 0.50) | 88.00 ± 1.00 (70.00) | 83.00 ± 1.00 (73.50) |",
+        "| NLI then STSb ¹ | 78.00 ± 1.00 (85.00) | 88.00 ± 1.00 (75.00) | 83.00 ± 1.00 (80.00) |",
+        "| large ¹ | 78.00 ± 1.00 (79.00) | 88.00 ± 1.00 (72.00) | 83.00 ± 1.00 (75.50) |",
+        "| InferSent ³ | — (68.00) | — (53.00) | — (60.50) |",
     ]
 
 
-def test_a_mark_and_a_legend_say_what_stands_in(finished):
+def test_a_letter_and_a_legend_say_what_stands_in(finished):
     found = finished("lite")
     table = [line for line in as_markdown(found).splitlines() if line.startswith("|")]
     names = [line.split("|")[1].strip() for line in table[2:]]
-    assert names == ["mean BERT ᵃ", "**Trained**", "NLI ᵇ", "NLI then STSb ᶜ", "large", "InferSent"]
+    assert names == [
+        "mean BERT ᵃ",
+        "**Trained**",
+        "NLI ᵃ ¹ ²",
+        "NLI then STSb ᵃ ¹",
+        "large ³",
+        "InferSent ⁴",
+    ]
     assert render.legend_of(found) == LEGEND
-    assert "\n".join(f"- {line}" for line in LEGEND) in as_markdown(found)
-    assert LEGEND[2] in text(render.on_screen(found))
+    assert f"- {LEGEND[0]}\n" in as_markdown(found)
+    assert LEGEND[0] in text(render.on_screen(found))
 
 
-def test_rows_with_the_same_stand_in_share_a_mark_and_columns_may_differ(finished):
+def test_what_holds_for_a_whole_column_is_marked_at_its_heading(finished):
     found = finished("lite", table=spec.load("6"))
-    legend = render.legend_of(found)
-    assert legend[0] == (
-        f"ᵃ NLI: {NLI}, mean; STSb: {RAW} fine-tuned on 5,749 STSb pairs, regression, mean"
-    )
-    assert len(legend) == 10
+    assert render.legend_of(found) == LEGEND, "one line for what stands in ten rows"
     table = as_markdown(found)
-    assert "| (&#124;u-v&#124;) ᵉ |" in table, "a bar in a name does not end the cell"
+    assert "|  | NLI ᵃ ¹ | STSb ᵃ |" in table and "\n| MAX ² | " in table
+    assert "\n1. NLI train: 20,000 of 942,069 pairs.\n" in table
+    assert "| (&#124;u-v&#124;) |" in table, "a bar in a name does not end the cell"
     assert {line.count("|") for line in table.splitlines() if line.startswith("|")} == {4}
-    assert render._mark(24) == "ᶻ" and render._mark(25) == "ᵃᵃ"
+    assert "- MEAN, column NLI\n" in table and "- (u, v)\n" in table
+
+
+def test_a_stand_in_has_the_same_letter_in_every_table(finished, table_of):
+    legends = [
+        line
+        for table in (SMALL, FOLDED)
+        for line in render.legend_of(finished("lite", table=table_of(table)))
+    ]
+    letters = {line.partition(" ")[2]: line[0] for line in legends}
+    assert len(set(legends)) == len(letters) == len(set(letters.values()))
+
+
+def test_a_row_is_shown_by_what_the_paper_prints(planned):
+    found = sheet(planned("lite", table=spec.load("3")), {})
+    table = [line for line in as_markdown(found).splitlines() if line.startswith("|")]
+    assert len([line for line in table if line.startswith("| BERT-AFS-base ")]) == 2
+    assert not [line for line in table if ", cross-topic" in line]
+    assert {"BERT-AFS-base", "BERT-AFS-base, cross-topic"} <= {one["row"] for one in lines(found)}
 
 
 def test_markdown_says_where_the_numbers_come_from(finished):
     said = as_markdown(finished("lite", ["profile.max_seeds=1"]))
     assert "> **LITE: real data at CPU size." in said
-    assert "- NLI; NLI then STSb: NLI: 20,000 of 942,069 training pairs" in said
-    assert "- NLI: Look | here." in said
-    assert "- InferSent: no number: configs/encoder/nobody_built.yaml does not exist" in said
-    assert "- Trained cells: 1 seed (3 in profile paper). No ± from one." in said
+    assert said.partition("## Notes\n")[2].startswith(
+        "\n1. NLI train: 20,000 of 942,069 pairs."
+        "\n2. Look | here."
+        "\n3. Not run: nothing stands in for BERT-large in profile lite."
+        "\n4. Not run: configs/encoder/nobody_built.yaml does not exist."
+        "\n\n## How it was made\n\n- Verdicts: 9 stand-in ("
+    )
+    assert "; 6 not run (a note says why).\n" in said
+    assert "- Seeds: 1 for each trained row (3 in profile paper), hence no ±." in said
+    assert "- Time: 4 min of training (2 runs), 12 s of evaluation (6 scores)." in said
     assert "- Hardware: Some CPU, 2 cores, 4 GiB, 1 × Some GPU." in said
-    assert "- Time: training 4 min (2 records), evaluation 12 s (6 records)." in said
-    assert "- Code: 0123456789ab." in said
+    assert "- Code: commit `0123456789ab`." in said
+    folded = "<details>\n<summary>Commands and runs</summary>\n\n- mean BERT\n"
+    assert folded in said and said.endswith("\n\n</details>\n")
     assert "  - `python train.py profile=lite encoder=glove_bert experiment=nli seed=1 " in said
 
 
-def test_the_banner_says_once_where_training_rows_are_from(planned):
-    count = {"title": "NLI", "unit": "pairs", "used": 10, "expected": 942_069, "own": 8}
-    mixed = rows("nli", "train", **count, shares={"snli": 3, "mnli": 5})
-    cell = Cell("NLI", "A", "spearman", None, facts=(mixed,))
-    assert render._banner(planned("demo"), [cell, cell]).endswith(
-        "about the paper. NLI, 10 pairs: 50 % mnli, 30 % snli, 20 % not in the paper."
-    )
+def test_a_note_says_which_share_is_from_which_corpus(planned, work):
+    work.facts = [
+        rows(
+            "nli",
+            "train",
+            title="NLI",
+            unit="pairs",
+            used=10,
+            expected=942_069,
+            own=8,
+            shares={"snli": 3, "mnli": 5},
+        )
+    ]
+    made = planned()
+    said = as_markdown(sheet(made, carry_out(made, InProcess(work), lambda results: None)))
+    assert (
+        "1. NLI train: 10 pairs, 8 of them of the complete set's 942,069 (50 % MultiNLI, "
+        "30 % SNLI, 20 % not in the paper).\n"
+    ) in said
 
 
 def test_a_changed_option_is_said(finished):
@@ -157,12 +195,13 @@ def test_a_collapsed_seed_is_shown_and_counted(planned, work):
     work.scores = {(low, "stsb"): 20.0, (undefined, "stsb"): None}
     found = sheet(made, carry_out(made, InProcess(work), lambda results: None))
     said = as_markdown(found)
-    assert "- NLI [A]: seed 3 scored 20.00, the median is 77.00; it counts." in said
-    assert "- NLI then STSb [A]: seed 1 gave equal similarities for all pairs" in said
+    assert "\n3. Seed 3 scored 20.00, where the median is 77.00; it counts.\n" in said
+    assert said.count("all similarities are equal") == 1
     reason = "seed 1: all similarities are equal, no correlation is defined"
     assert next(line for line in lines(found) if line["ours"] == "")["note"].startswith(reason)
-    assert "| NLI | 58.33 ± 33.20 (77.03 ± 0.50) |" in said
-    assert "| NLI then STSb | — (85.00) | 88.00 ± 1.00 (75.00) | — (80.00) |" in said
+    assert "| NLI ¹ ² | 58.33 ± 33.20 (77.03 ± 0.50) ³ |" in said
+    assert "| NLI then STSb ¹ | — (85.00) ⁵ | 88.00 ± 1.00 (75.00) | — (80.00) ⁵ |" in said
+    assert "\n5. No score: seed 1: all similarities are equal, no correlation is defined.\n" in said
 
 
 def test_every_number_can_be_checked_from_the_committed_records(finished):
@@ -196,7 +235,8 @@ def test_a_table_of_nothing_is_still_a_table(planned, work):
     nothing = sheet(made, carry_out(made, InProcess(work), lambda results: None))
     assert {cell.verdict for cell in cells.build(made, {})} == {"not run"}
     assert {line["verdict"] for line in lines(nothing)} == {"not run"}
-    assert "- Nothing has been run yet." in as_markdown(nothing)
+    said = as_markdown(nothing)
+    assert "- Nothing has been run yet." in said and "ᵃ" not in said
 
 
 def test_a_timed_table_is_the_same_sheet():
@@ -205,6 +245,7 @@ def test_a_timed_table_is_the_same_sheet():
     timed = dataclasses.replace(
         timed, interval=(159.04, 188.0), caption=Caption("BiLSTM"), keys=("k",), command="c"
     )
+    timed = dataclasses.replace(timed, stand_ins=(StandIn("BiLSTM", "BiLSTM"),))
     timed = dataclasses.replace(timed, gflops=101.2, share=0.476)
     other = Cell("Avg. GloVe embeddings", "CPU", "sentences_per_second", None, ours=141_436.4, n=5)
     extra = {"GFLOP/s": {"InferSent": "101"}}
@@ -287,10 +328,12 @@ def test_captions(caption, said):
 def test_parts_and_data_that_stand_in_are_said(finished, table_of):
     found = finished("lite", table=table_of(FOLDED))
     said = as_markdown(found)
-    assert "- folds: 2 of 10 folds" in said and "- topics: 2 of 3 topics" in said
-    assert "nine folds of ten of BWS argument similarity, regression, mean, on BWS" in said
-    assert "| SVR | — (63.33) |" in said
-    assert "SVR: no number: the paper's number is that of Misra et al. (2016); there is no" in said
+    assert "|  | ρ ᵈ |" in said and "- ᵈ BWS argument similarity, in place of AFS\n" in said
+    assert "| SVR ¹ | — (63.33) |" in said
+    assert "\n1. Not run: the paper's number is that of Misra et al. (2016); there is no" in said
+    assert "\n2. 2 of 3 topics.\n3. 2 of 10 folds.\n" in said
+    (folds,) = [line["note"] for line in lines(found) if line["row"] == "folds"]
+    assert "nine folds of ten of BWS argument similarity, regression, mean, on BWS" in folds
     rows = [{"name": "fastText", "encoder": ["encoder=fasttext"], "paper": [43]}]
     (line,) = lines(finished("lite", table=table_of({**FOLDED, "rows": rows})))
     assert (line["row"], line["verdict"]) == ("fastText", "stand-in")
@@ -300,13 +343,6 @@ def test_parts_and_data_that_stand_in_are_said(finished, table_of):
 def test_a_long_reason_is_cut_between_words():
     cell = Cell("r", "c", "m", 1.0, reasons=(plan.Reason("missing", "word " * 50),), runs=(0, 1))
     assert render.reason_of(cell) == "word " * 39 + "…"
-
-
-def test_a_note_stands_once_behind_its_rows():
-    known = fact("library", library="faiss", version="1")
-    table = [Cell(row, column, "m", 1.0, facts=(known,)) for row in "xy" for column in "ab"]
-    assert render._grouped(table, table, render.notes_of) == ["All rows: faiss 1"]
-    assert render._grouped(table[:3], table, render.notes_of) == ["x; y [a]: faiss 1"]
 
 
 # The dry run

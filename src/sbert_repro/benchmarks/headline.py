@@ -266,18 +266,18 @@ def as_markdown(record: Record, banner: str, command: str) -> str:
         timed=[_encoder(record), "the same network as a cross-encoder"],
     )
     pair = " / ".join(f"“{text}”" for text in scores["pair"]["texts"])
-    checked = "It is the pair" if scores["exact"] else "**It is not the pair**"
+    found = "finds the same pair" if scores["exact"] else "**does not find this pair**"
     libraries = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "numpy"))
     notes = [
-        f"The closest pair has a cosine of {scores['pair']['cosine']:.6f}: {pair}. {checked} that "
-        "brute force over all cosines in float64 finds.",
-        *sentences(record["facts"]),
-        f"Encoder: {scores['encoder']}, {scores['precision']}; {scores['repeats']} repeats in "
-        "turns, median [fastest, slowest], tokenisation included, on the "
-        f"{scores['device']}.",
-        "Beyond these sentences the search is timed on random vectors of the same width.",
-        f"Hardware: {machine(record)}; {scores['threads']} threads; {libraries}.",
-        f"Again: `{command} again=true`; record `{record['key']}`.",
+        f"The closest pair has a cosine of {scores['pair']['cosine']:.6f}: {pair}. Brute force "
+        f"over all cosines in float64 {found}.",
+        f"Networks: {'; '.join(sentences(record['facts']))}.",
+        f"Each time is the median of {scores['repeats']} repeats [fastest, slowest], taken in "
+        "turns; encoding includes tokenisation.",
+        "In the plot, searches among more sentences than these are timed on random vectors of the "
+        "same width.",
+        f"Hardware: {machine(record)}; {scores['threads']} threads of the {scores['device']}; "
+        f"{libraries}.",
     ]
     lines = [
         f"# The most similar pair of {n:,} sentences",
@@ -299,6 +299,14 @@ def as_markdown(record: Record, banner: str, command: str) -> str:
         "## Notes",
         "",
         *(f"- {note}" for note in notes),
+        "",
+        "<details>",
+        "<summary>Command and record</summary>",
+        "",
+        f"- `{command} again=true`",
+        f"- record: `{record['key']}`",
+        "",
+        "</details>",
     ]
     return "\n".join(lines) + "\n"
 

@@ -28,11 +28,12 @@ from sbert_repro.tables.plan import (
     Result,
     Results,
     is_neutral,
+    label_of,
 )
 from sbert_repro.tables.spec import Column, Row, Table
 
 NOT_YET = Reason("not_yet", "not run yet")
-NOT_TIMED = Reason("not_yet", "not among the rows that were timed; again=true times all of them")
+NOT_TIMED = Reason("not_yet", "not timed with the other rows; again=true times all of them")
 _PARTS = {(True, False): "fold", (False, True): "topic", (True, True): "fold of a topic"}
 """Whether a part is a fold, whether it is of one topic → what it is called."""
 _EXACT = 1e-9
@@ -84,6 +85,27 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """What ran in place of a model or a data set of the paper's.
+
+    Attributes:
+        word: The option that chose it; equal for equal stand-ins, of whichever table.
+        ran: Its name.
+        paper: The name of what it stands for; "" where that goes without saying.
+        of_data: Whether it is a data set.
+        trainings: Of a model that the profile trains itself, where the paper uses one as published.
+        pooling: Of such a model.
+    """
+
+    word: str
+    ran: str
+    paper: str = ""
+    of_data: bool = False
+    trainings: tuple[Training, ...] = ()
+    pooling: str = ""
+
+
+@dataclass(frozen=True)
 class Difference:
     """How far the mean over seeds is from another row's.
 
@@ -117,6 +139,7 @@ class Cell:
         partial: Whether part of a data set, or of its folds or topics, was used.
         changed: Whether options were changed on the command line.
         caption: What the model is, where that is not the paper's.
+        stand_ins: What of it stands in for what; of a speed, what was timed.
         facts: What is true of the records behind the number.
         note: What a reader has to know about the paper's row.
         reasons: Why there is no number, or why runs are missing.
@@ -146,6 +169,7 @@ class Cell:
     partial: bool = False
     changed: bool = False
     caption: Caption | None = None
+    stand_ins: tuple[StandIn, ...] = ()
     facts: tuple[Fact, ...] = ()
     note: str = ""
     reasons: tuple[Reason, ...] = ()
@@ -425,6 +449,7 @@ def _cell(plan: Plan, column: Column, pairs: Pairs) -> Cell:
         partial=some_parts or is_partial(facts),
         changed=bool(plan.request.of_numbers),
         caption=_caption(done or pairs),
+        stand_ins=_stand_ins(plan, done or pairs),
         facts=facts,
         note=row.note,
         reasons=tuple(dict.fromkeys(missing)),
@@ -446,7 +471,7 @@ def timed(table: Table, records: Mapping[str, Record], profile: str) -> list[Cel
     Returns:
         A cell for every row and column, row by row.
     """
-    elsewhere = Reason("device", f"measured on a machine's {' and '.join(records)} only")
+    elsewhere = Reason("device", f"only a {' and a '.join(records)} was timed")
     found = []
     for row in table.rows:
         for column in table.columns:
@@ -471,6 +496,7 @@ def timed(table: Table, records: Mapping[str, Record], profile: str) -> list[Cel
                     n=record["scores"]["repeats"],
                     interval=(figures["lowest"], figures["highest"]),
                     caption=Caption(figures["label"]),
+                    stand_ins=(StandIn(figures["label"], figures["label"]),),
                     facts=tuple(figures["facts"]),
                     note=row.note,
                     keys=(record["key"],),
@@ -543,6 +569,42 @@ def _caption(pairs: Pairs) -> Caption | None:
         [training(config, record) for config, record in stages],
         [(dataset(used).title, dataset(paper).title) for paper, used in job.task_names.items()],
     )
+
+
+def letters(plan: Plan) -> tuple[str, ...]:
+    """Return the words of all stand-ins of a profile, so that one has the same letter everywhere.
+
+    Args:
+        plan: Of any table in the profile.
+
+    Returns:
+        `StandIn.word` of each, in the profile's order.
+    """
+    profile = plan.base.profile
+    used = [word for paper, word in profile.stand_ins.items() if word != paper]
+    return _distinct([*used, *profile.trained_stand_ins])
+
+
+def _stand_ins(plan: Plan, pairs: Pairs) -> tuple[StandIn, ...]:
+    job, _ = pairs[0]
+    made = _caption(pairs)
+    if job.config is None or made is None:
+        return ()
+    found = []
+    if job.instead_of:
+        own = bool(job.row.instead_of)
+        found.append(
+            StandIn(
+                word=job.instead_of if own else plan.base.profile.stand_ins[job.instead_of],
+                ran=made.encoder,
+                paper=label_of(job.instead_of),
+                trainings=made.trainings if own else (),
+                pooling=made.pooling if own else "",
+            )
+        )
+    for paper, used in job.task_names.items():
+        found.append(StandIn(used, dataset(used).title, dataset(paper).title, of_data=True))
+    return tuple(found)
 
 
 def caption(

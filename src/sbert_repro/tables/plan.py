@@ -560,10 +560,24 @@ def encoder_instead(
     # Only what comes from the Hub has a revision: the pre-trained transformers.
     if "revision" in yaml.safe_load(path.read_text(encoding="utf-8")):
         raise UserError(
-            f"nothing stands in for {name} in profile {profile}",
+            f"nothing stands in for {label_of(name, folder)} in profile {profile}",
             code="no_stand_in",
         )
     return list(overrides), ""
+
+
+def label_of(name: str, folder: Path = ENCODERS) -> str:
+    """Return an encoder's name for people.
+
+    Args:
+        name: The option word, such as `bert_base`.
+        folder: Where the options of encoders are.
+
+    Returns:
+        Its label, such as "BERT-base"; the word where it has none.
+    """
+    options = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return str(options.get("encoder", options).get("label") or name)
 
 
 def trained_instead(row: Row, stand_ins: Mapping[str, Sequence[str]]) -> Row:

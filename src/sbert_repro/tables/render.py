@@ -8,7 +8,7 @@ import json
 import statistics
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from sbert_repro.facts import fact, origin, sentence, sentences
+from sbert_repro.facts import by_data_set, fact, sentence, sentences
 from sbert_repro.ledger import machine, records_in
 from sbert_repro.redaction import masked
 from sbert_repro.storage import write_file
 from sbert_repro.tables import cells as cells_of
-from sbert_repro.tables.cells import Caption, Cell, Difference, Training
+from sbert_repro.tables import footnotes
+from sbert_repro.tables.cells import Caption, Cell, Difference, StandIn, Training
+from sbert_repro.tables.footnotes import Marked, Remark
 from sbert_repro.tables.plan import (
     UNTRAINED,
     AllTables,
@@ -44,20 +46,18 @@ COLUMNS = (
     "table row column metric paper ours sd n ci_low ci_high delta verdict note run_keys command"
 ).split()
 VERDICTS = {
-    "match": "|Δ| within the table's tolerance",
+    "match": "within the tolerance of the paper's",
     "near": "within twice the tolerance",
-    "off": "further away, also when higher",
-    "stand-in": "another model or data set stands in for the paper's, not comparable",
-    "partial data": "the paper's model on less data, not comparable",
-    "changed": "options were changed on the command line, not comparable",
-    "incomplete": "seeds are missing, for the reason given; not comparable",
-    "other machine": "a speed on another machine than the paper's, not comparable",
-    "not in the paper": "a number that the paper has not",
-    "not run": "no number, for the reason given",
+    "off": "further away, higher or lower",
+    "stand-in": "another model or data set in place of the paper's: not comparable",
+    "partial data": "the paper's model on less data: not comparable",
+    "changed": "options were changed on the command line: not comparable",
+    "incomplete": "seeds are missing: not comparable",
+    "other machine": "a speed on another machine than the paper's: not comparable",
+    "not in the paper": "nothing to compare with",
+    "not run": "a note says why",
 }
 """What each verdict says."""
-_MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
-"""There is no superscript q."""
 _LONGEST_REASON = 200
 _SMALLEST_P = 0.001
 _TRAINED_ON = {
@@ -82,6 +82,7 @@ class Sheet:
         records: Ledger records behind the cells, by key.
         seeds: Seeds of each trained cell.
         changes: What was changed on the command line.
+        stand_ins: Words of the profile's stand-ins, in the order of their letters.
         extra: Further columns of the Markdown table: heading → row → words.
         conditions: How a timed table was measured, in place of the lines on seeds and hardware.
     """
@@ -93,6 +94,7 @@ class Sheet:
     records: Mapping[str, Record]
     seeds: int = 1
     changes: Sequence[str] = ()
+    stand_ins: Sequence[str] = ()
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     conditions: Sequence[str] = ()
 
@@ -112,11 +114,12 @@ def sheet(plan: Plan, results: Results) -> Sheet:
     return Sheet(
         table=plan.table,
         profile=plan.request.profile,
-        banner=_banner(plan, cells),
+        banner=str(plan.base.profile.banner),
         cells=cells,
         records={record["key"]: record for record in records},
         seeds=len(plan.seeds),
         changes=plan.request.of_numbers,
+        stand_ins=cells_of.letters(plan),
         extra={
             f"Δ {column}": {
                 cell.row: _difference(cell.difference)
@@ -126,13 +129,6 @@ def sheet(plan: Plan, results: Results) -> Sheet:
             for column in (plan.table.shown if plan.table.compared else ())
         },
     )
-
-
-def _banner(plan: Plan, cells: Sequence[Cell]) -> str:
-    """Return the profile's banner, and where training rows come from that are not the paper's."""
-    facts = (one for cell in cells for one in cell.facts)
-    origins = [f"{said}." for said in dict.fromkeys(map(origin, facts)) if said]
-    return " ".join([str(plan.base.profile.banner).strip(), *origins]).strip()
 
 
 def _difference(found: Difference) -> str:
@@ -178,10 +174,9 @@ def timed_sheet(table: Table, profile: str, banner: str, records: Sequence[Recor
         shown.setdefault(record["scores"]["device"], record)
     shown = {column.name: shown[column.name] for column in table.columns if column.name in shown}
     cells = cells_of.timed(table, shown, profile)
-    labels = [cell.caption.encoder for cell in cells if cell.caption is not None]
     several = len(shown) > 1
     machines = [machine(one) + (f" ({name})" if several else "") for name, one in shown.items()]
-    speed = fact("speed_only", machine=" and ".join(machines), timed=list(dict.fromkeys(labels)))
+    speed = fact("speed_only", machine=" and ".join(machines), timed=[])  # the legend says what
     extra: dict[str, dict[str, str]] = {}
     for name in shown:
         mine = [cell for cell in cells if cell.column == name and cell.gflops]
@@ -199,9 +194,8 @@ def timed_sheet(table: Table, profile: str, banner: str, records: Sequence[Recor
         extra=extra,
         conditions=[
             *(line for one in shown.values() for line in _conditions(one)),
-            "A row's share is that of the ceiling in its own precision; useful arithmetic counts "
-            "no padding.",
-            "The command measures the column of this machine's device again with `again=true`.",
+            "Useful GFLOP/s count no padding; the share is of the ceiling in a row's precision.",
+            "The command below with `again=true` times the column of this machine's device again.",
             *([f"Kept in its records and not shown: {'; '.join(kept)}."] if kept else []),
         ],
     )
@@ -224,13 +218,14 @@ def _conditions(record: Record) -> list[str]:
     ceilings = sorted(scores["ceiling_gflops"].items(), reverse=True)
     ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
     libraries = ("python", "torch", "transformers", "numpy")
+    device = scores["device"]
     return [
-        f"{scores['device']}: measured on {'; '.join(sentences(record['facts']))}, "
-        f"{scores['repeats']} repeats of each row, in turns, after a warm-up, tokenisation "
-        "included.",
-        f"{scores['device']}: {machine(record)}; {scores['threads']} threads; "
-        f"{', '.join(f'{name} {versions[name]}' for name in libraries)}. The four matrix products "
-        f"of a layer, the ceiling, reach in the same turns, in GFLOP/s: {ceiling}.",
+        f"{device}: {'; '.join(sentences(record['facts']))}, tokenisation included; "
+        f"{scores['repeats']} repeats of each row, in turns, after a warm-up.",
+        f"{device}: {machine(record)}; {scores['threads']} threads; "
+        f"{', '.join(f'{name} {versions[name]}' for name in libraries)}.",
+        f"{device}, ceiling: the four matrix products of a BERT layer alone, timed in the same "
+        f"turns, in GFLOP/s: {ceiling}.",
     ]
 
 
@@ -368,31 +363,51 @@ def as_markdown(sheet: Sheet) -> str:
             f"# {sheet.table.heading} (profile {sheet.profile})",
             "",
             *banner,
-            f"{sheet.table.caption} Each cell: ours{_spread(sheet)} (the paper's); — was not run.",
+            f"{sheet.table.caption} {_how_to_read(sheet)}",
             "",
             *_markdown_grid(sheet),
             "",
-            *([*legend, ""] if legend else []),
-            "## Notes",
-            "",
-            *(f"- {line}" for line in notes(sheet)),
-            "",
-            "## Commands and runs",
-            "",
+            *([_what_letters_say(sheet), "", *legend, ""] if legend else []),
+            *_section("Notes", notes(sheet)),
+            *_section("How it was made", [f"- {line}" for line in origin_of(sheet)]),
+            "<details>",
+            "<summary>Commands and runs</summary>",
+            "",  # without it GitHub shows what follows as it is typed
             *_commands(sheet),
+            "",
+            "</details>",
             "",
         ]
     )
 
 
-def _spread(sheet: Sheet) -> str:
+def _what_letters_say(sheet: Sheet) -> str:
     if sheet.table.timed:
-        return " [slowest, fastest repeat]"
-    return f", mean ± sd over {sheet.seeds} seeds" if sheet.seeds > 1 else ""
+        return "What was timed:"
+    return (
+        "What ran in place of the paper's (a letter means the same in all tables of the profile):"
+    )
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _how_to_read(sheet: Sheet) -> str:
+    cell = "ours [slowest, fastest repeat] (the paper's)"
+    if not sheet.table.timed:
+        spread = f" ± sd over {sheet.seeds} seeds" if sheet.seeds > 1 else ""
+        cell = f"ours{spread} (the paper's)"
+    marks = "".join(_marked(sheet).marks.values())
+    letters = "a letter marks what stands in for the paper's model or data"
+    letters = "a letter says what was timed" if sheet.table.timed else letters
+    said = [letters] if any(mark.isalpha() for mark in marks.split()) else []
+    said += ["a number leads to a note"] if any(mark.isdigit() for mark in marks.split()) else []
+    return "; ".join([f"Each cell: {cell}", "— means not run", *said]) + "."
 
 
 def _markdown_grid(sheet: Sheet) -> list[str]:
-    names = [*sheet.table.shown, *sheet.extra]
+    names = _headings(sheet)
     lines = [joined(["", *names]), joined(["---", *("---:" for _ in names)])]
     for label, words in _grid(sheet):
         label = label if words else f"**{label}**"
@@ -400,18 +415,26 @@ def _markdown_grid(sheet: Sheet) -> list[str]:
     return lines
 
 
+def _headings(sheet: Sheet) -> list[str]:
+    marks = _marked(sheet).marks
+    return [*(f"{name}{marks.get(('', name), '')}" for name in sheet.table.shown), *sheet.extra]
+
+
 def _grid(sheet: Sheet) -> list[tuple[str, list[str]]]:
     """Return label and cells of each line; a section's heading has no cells."""
     lines: list[tuple[str, list[str]]] = []
-    section, marks = "", _marks(sheet)
+    section, marks = "", _marked(sheet).marks
     for row in sheet.table.rows:
         if row.section and row.section != section:
             section = row.section
             lines.append((section, []))
         mine = {cell.column: cell for cell in sheet.cells if cell.row == row.name}
-        words = [shown(mine.get(name), timed=sheet.table.timed) for name in sheet.table.shown]
+        words = [
+            f"{shown(mine.get(name), timed=sheet.table.timed)}{marks.get((row.name, name), '')}"
+            for name in sheet.table.shown
+        ]
         words += [of_rows.get(row.name, "") for of_rows in sheet.extra.values()]
-        lines.append((f"{row.name} {marks.get(row.name, '')}".rstrip(), words))
+        lines.append((f"{row.prints or row.name}{marks.get((row.name, ''), '')}", words))
     return lines
 
 
@@ -450,12 +473,27 @@ def _commands(sheet: Sheet) -> list[str]:
     for command in dict.fromkeys(cell.command for cell in sheet.cells if cell.command):
         mine = [cell for cell in sheet.cells if cell.command == command]
         keys = dict.fromkeys(key for cell in mine for key in cell.keys)
-        rows = dict.fromkeys(cell.row for cell in mine)
-        about = "All rows" if len(mine) == len(sheet.cells) and len(rows) > 1 else "; ".join(rows)
-        about = _places(mine, sheet.cells) if sheet.table.timed else about
         runs = " ".join(f"`{key}`" for key in keys) or "none yet"
-        lines += [f"- {about}", f"  - `{command}`", f"  - runs: {runs}"]
+        lines += [f"- {_named(mine, sheet.cells)}", f"  - `{command}`", f"  - runs: {runs}"]
     return lines or ["No row of this table can be run yet."]
+
+
+def _named(mine: Sequence[Cell], cells: Sequence[Cell]) -> str:
+    """Name rows, with their columns where those are not all of the row."""
+    columns = dict.fromkeys(cell.column for cell in mine)
+    several = len({cell.row for cell in mine}) > 1
+    if several and len(mine) == sum(cell.column in columns for cell in cells):
+        return "All rows" if len(mine) == len(cells) else f"All rows, {_columns(columns)}"
+    names = []
+    for row in dict.fromkeys(cell.row for cell in mine):
+        own = [cell.column for cell in mine if cell.row == row]
+        total = sum(cell.row == row for cell in cells)
+        names.append(row if len(own) == total else f"{row}, {_columns(own)}")
+    return "; ".join(names)
+
+
+def _columns(names: Collection[str]) -> str:
+    return f"{'column' if len(names) == 1 else 'columns'} {', '.join(names)}"
 
 
 # The screen
@@ -465,13 +503,13 @@ def on_screen(sheet: Sheet) -> Group:
     """Lay a table out for the screen, with its legend and notes below."""
     grid = Grid(title=sheet.table.heading, box=box.SIMPLE_HEAD)
     grid.add_column("ours (the paper's)", overflow="fold")
-    for name in [*sheet.table.shown, *sheet.extra]:
+    for name in _headings(sheet):
         grid.add_column(name, justify="right")
     for label, words in _grid(sheet):
         grid.add_row(
             escape(label) if words else f"[bold]{escape(label)}[/bold]", *map(escape, words)
         )
-    said = [sheet.banner.strip(), *legend_of(sheet), *notes(sheet)]
+    said = [sheet.banner.strip(), *legend_of(sheet), *notes(sheet), *origin_of(sheet)]
     return Group(grid, Text("\n".join(line for line in said if line)))
 
 
@@ -654,39 +692,59 @@ def _training(stage: Training) -> str:
     return f"{said}, {stage.loss}{parts}"
 
 
-def _marks(sheet: Sheet) -> dict[str, str]:
-    """Return the mark of each row that something stands in for; equal captions share one."""
-    captions = _captions(sheet)
-    marks = {said: _mark(number) for number, said in enumerate(dict.fromkeys(captions.values()))}
-    return {row: marks[said] for row, said in captions.items()}
-
-
-def _mark(number: int) -> str:
-    rest, last = divmod(number, len(_MARKS))
-    return (_mark(rest - 1) if rest else "") + _MARKS[last]
-
-
-def _captions(sheet: Sheet) -> dict[str, str]:
-    """Return what each marked row is; where its columns differ, one after the other."""
-    tasks = {column.name for column in sheet.table.columns if column.task is not None}
-    found: dict[str, dict[str, list[str]]] = {}
-    for cell in sheet.cells:
-        if cell.caption is not None and cell.column in tasks:
-            columns = found.setdefault(cell.row, {}).setdefault(caption_of(cell.caption), [])
-            columns.append(cell.column)
-    return {
-        row: "; ".join(
-            said if len(captions) == 1 else f"{', '.join(columns)}: {said}"
-            for said, columns in captions.items()
-        )
-        for row, captions in found.items()
-    }
-
-
 def legend_of(sheet: Sheet) -> list[str]:
-    """Return a line for each mark behind a row's name."""
-    marks, captions = _marks(sheet), _captions(sheet)
-    return list(dict.fromkeys(f"{marks[row]} {said}" for row, said in captions.items()))
+    """Return a line for each letter: what ran, and in place of what."""
+    run = [cell for cell in _in_sight(sheet) if cell.ours is not None]
+    lines, stand_ins = [], footnotes.by_word(run)
+    for word, letter in footnotes.letters(run, sheet.stand_ins).items():
+        one = stand_ins[word][0][0]
+        known = footnotes.fact_of_model([cell for _, cell in stand_ins[word]])
+        ran = sentence(known) if known else _what_ran(one)
+        papers = " and ".join(dict.fromkeys(one.paper for one, _ in stand_ins[word] if one.paper))
+        lines.append(f"{letter} {ran}{f', in place of {papers}' if papers else ''}")
+    return lines
+
+
+def _what_ran(one: StandIn) -> str:
+    if not one.trainings:
+        return one.ran
+    stages = ", then on ".join(map(_training, one.trainings))
+    return f"{one.ran}, trained here on {stages}, {one.pooling} pooling"
+
+
+def _in_sight(sheet: Sheet) -> list[Cell]:
+    return [cell for cell in sheet.cells if cell.column in sheet.table.shown]
+
+
+def _marked(sheet: Sheet) -> Marked:
+    seen = _in_sight(sheet)
+    return footnotes.marked(seen, sheet.table.shown, sheet.stand_ins, _remarks(sheet, seen))
+
+
+def _remarks(sheet: Sheet, seen: Sequence[Cell]) -> list[Remark]:
+    """Collect what is to be said of cells, each sentence once."""
+    run = tuple(cell for cell in seen if cell.ours is not None)
+    # Of a timed row one column has a number, so a note on that is a note on the row.
+    noted = run if sheet.table.timed else tuple(seen)
+    known = [one for cell in run for one in cell.facts]
+    of_cells: list[tuple[tuple[Cell, ...], Callable[[Cell], list[str]]]] = [
+        (run, lambda cell: by_data_set(footnotes.other_facts(cell, known))),
+        (noted, lambda cell: [cell.note] if cell.note else []),
+        (tuple(seen), _no_number),
+        (tuple(seen), _collapsed),
+    ]
+    found = []
+    for among, say in of_cells:
+        about: dict[str, list[Cell]] = {}
+        for cell in among:
+            for words in say(cell):
+                about.setdefault(words, []).append(cell)
+        found += [Remark(_ended(words), tuple(mine), among) for words, mine in about.items()]
+    return found
+
+
+def _ended(words: str) -> str:
+    return words if words.endswith((".", "…")) else f"{words}."
 
 
 def _stand_in(cell: Cell) -> str:
@@ -720,65 +778,58 @@ def _reason(reason: Reason) -> str:
 
 
 def notes(sheet: Sheet) -> list[str]:
-    """Return what stands below a table: where its numbers come from and how they are to be read.
+    """Return what has to be known of single rows, columns and cells, then of the whole table.
 
     Args:
         sheet: The table.
 
     Returns:
-        One paragraph each; a note about several rows stands once.
+        "1. …" for the mark ¹, and so on; "- …" without a mark.
     """
-    missing = [cell for cell in sheet.cells if reason_of(cell)]
-    # Of a timed row one column has a number, so a note on that is a note on the row.
-    noted = [cell for cell in sheet.cells if cell.ours is not None or not sheet.table.timed]
+    found = _marked(sheet)
+    unseen = [cell for cell in sheet.cells if cell.column not in sheet.table.shown]
+    hidden = [
+        f"{_named([cell], sheet.cells)}: {said}" for cell in unseen for said in _collapsed(cell)
+    ]
     return [
-        *_grouped(noted, noted, notes_of),
-        *_grouped(missing, sheet.cells, lambda cell: [_no_number(cell)]),
-        *_collapsed(sheet.cells),
-        *(sheet.conditions or [_seeds(sheet), *_provenance(list(sheet.records.values()))]),
-        _verdicts(sheet),
+        *(f"{number}. {note}" for number, note in enumerate(found.notes, 1)),
+        *(f"- {note}" for note in [*found.on_all, *hidden]),
     ]
 
 
-def _no_number(cell: Cell) -> str:
-    return f"{'no number' if cell.ours is None else 'incomplete'}: {reason_of(cell)}"
+def origin_of(sheet: Sheet) -> list[str]:
+    """Return the verdicts, and where the numbers come from.
+
+    Args:
+        sheet: The table.
+
+    Returns:
+        A line each.
+    """
+    made = sheet.conditions or [_seeds(sheet), *_provenance(list(sheet.records.values()))]
+    return [_verdicts(sheet), *made]
 
 
-def _grouped(
-    cells: Iterable[Cell], all_cells: Sequence[Cell], notes: Callable[[Cell], list[str]]
-) -> list[str]:
-    """Return each distinct note once, behind the rows, or cells, that it is about."""
-    about: dict[str, list[Cell]] = {}
-    for cell in cells:
-        for note in notes(cell):
-            about.setdefault(note, []).append(cell)
-    return [f"{_places(mine, all_cells)}: {note}" for note, mine in about.items()]
+def _no_number(cell: Cell) -> list[str]:
+    if not (said := reason_of(cell)):
+        return []
+    if cell.ours is None and cell.reasons == (cells_of.NOT_YET,):
+        return ["Not run yet"]
+    without = "Not run" if cell.reasons else "No score"
+    return [f"{without if cell.ours is None else 'Incomplete'}: {said}"]
 
 
-def _places(mine: Sequence[Cell], cells: Sequence[Cell]) -> str:
-    """Name rows where the whole row is meant, otherwise rows with their columns."""
-    whole = dict.fromkeys(cell.column for cell in mine)
-    if len(mine) == sum(cell.column in whole for cell in cells) > len(whole):
-        return "All rows" if len(mine) == len(cells) else f"All rows [{', '.join(whole)}]"
-    names = []
-    for row in dict.fromkeys(cell.row for cell in mine):
-        columns = [cell.column for cell in mine if cell.row == row]
-        total = sum(cell.row == row for cell in cells)
-        names.append(row if len(columns) == total else f"{row} [{', '.join(columns)}]")
-    return "; ".join(names)
-
-
-def _collapsed(cells: Iterable[Cell]) -> list[str]:
+def _collapsed(cell: Cell) -> list[str]:
     found = []
-    for cell in cells:
-        defined = [score for score in cell.scores.values() if score is not None]
-        middle = statistics.median(defined) if defined else 0.0
-        for seed, score in cell.scores.items():
-            where = f"{cell.row} [{cell.column}]: seed {seed}"
-            if score is None:
-                found.append(f"{where} gave equal similarities for all pairs: no correlation.")
-            elif middle - score > _COLLAPSED:
-                found.append(f"{where} scored {score:.2f}, the median is {middle:.2f}; it counts.")
+    defined = [score for score in cell.scores.values() if score is not None]
+    middle = statistics.median(defined) if defined else 0.0
+    for seed, score in cell.scores.items():
+        if score is None and cell.reasons:  # otherwise the reason says so
+            found.append(f"Seed {seed} gave equal similarities for all pairs: no correlation.")
+        elif score is not None and middle - score > _COLLAPSED:
+            found.append(
+                f"Seed {seed} scored {score:.2f}, where the median is {middle:.2f}; it counts."
+            )
     return found
 
 
@@ -786,9 +837,9 @@ def _seeds(sheet: Sheet) -> str:
     wanted = sheet.table.seeds
     few = f" ({wanted} in profile paper)" if sheet.seeds < wanted else ""
     if sheet.seeds == 1:
-        return f"Trained cells: 1 seed{few}. No ± from one."
+        return f"Seeds: 1 for each trained row{few}, hence no ±."
     spread = "± is the sample standard deviation over them."
-    return f"Trained cells: {sheet.seeds} seeds{few}. {spread}"
+    return f"Seeds: {sheet.seeds} for each trained row{few}; {spread}"
 
 
 def _provenance(records: Sequence[Record]) -> list[str]:
@@ -796,13 +847,15 @@ def _provenance(records: Sequence[Record]) -> list[str]:
     if not records:
         return ["Nothing has been run yet."]
     spent = []
-    for kind, word in (("train", "training"), ("evaluate", "evaluation")):
+    for kind, work, unit in (("train", "training", "run"), ("evaluate", "evaluation", "score")):
         times = [seconds_of(record) for record in records if record["kind"] == kind]
-        spent.append(f"{word} {in_words(sum(times))} ({len(times)} records)")
+        count = f"{len(times):,} {unit}{'' if len(times) == 1 else 's'}"
+        spent += [f"{in_words(sum(times))} of {work} ({count})"] if times else []
+    code = [f"`{one}`" for one in dict.fromkeys(map(code_of, records))]
     return [
-        f"Hardware: {'; '.join(dict.fromkeys(map(machine, records)))}.",
         f"Time: {', '.join(spent)}.",
-        f"Code: {'; '.join(dict.fromkeys(map(code_of, records)))}.",
+        f"Hardware: {'; '.join(dict.fromkeys(map(machine, records)))}.",
+        f"Code: {'commit' if len(code) == 1 else 'commits'} {', '.join(code)}.",
     ]
 
 
@@ -822,6 +875,7 @@ def code_of(record: Record) -> str:
 
 def _verdicts(sheet: Sheet) -> str:
     counts = Counter(cell.verdict for cell in sheet.cells)
-    said = [f"{name} {counts[name]} ({VERDICTS[name]})" for name in VERDICTS if counts[name]]
-    tolerance = "" if sheet.table.timed else f", tolerance {sheet.table.tolerance:g}"
-    return f"Verdicts{tolerance}: {'; '.join(said)}."
+    said = [f"{counts[name]} {name} ({VERDICTS[name]})" for name in VERDICTS if counts[name]]
+    compared = any(counts[name] for name in ("match", "near", "off"))
+    tolerance = f" The tolerance is {sheet.table.tolerance:g}." if compared else ""
+    return f"Verdicts: {'; '.join(said)}.{tolerance}"

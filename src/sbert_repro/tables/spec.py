@@ -18,7 +18,7 @@ _TABLE_KEYS = {"number", "title", "caption", "tolerance", "seeds", "timed"}
 _TABLE_KEYS |= {"compared", "columns", "rows"}
 _COLUMN_KEYS = {"name", "task", "metric", "overrides", "mean_of", "shown"}
 _ROW_KEYS = {"name", "section", "train", "recipe", "encoder", "quoted", "parts"}
-_ROW_KEYS |= {"paper", "paper_sd", "scored", "note"}
+_ROW_KEYS |= {"paper", "paper_sd", "scored", "note", "prints"}
 _PARTS = ("folds", "topics")
 
 
@@ -62,6 +62,7 @@ class Row:
         recipe: Options in which the paper's training of this row differs from that of most rows,
             instead of those of the same name; for profiles with `row_recipes`.
         scored: The columns that it has a cell in.
+        prints: What the paper's first column says, where that is the name of several rows; else "".
     """
 
     name: str
@@ -76,6 +77,7 @@ class Row:
     instead_of: str = ""
     recipe: tuple[str, ...] = ()
     scored: tuple[str, ...] = ()
+    prints: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def _row(content: dict[str, Any], columns: list[str], compared: bool) -> Row:
         note=str(content.get("note", "")).strip(),
         recipe=tuple(content.get("recipe", ())),
         scored=scored,
+        prints=str(content.get("prints", "")),
     )
 
 
