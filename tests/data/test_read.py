@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sbert_repro.data.read import StreamedTexts, read
 from sbert_repro.data.schema import DataSet, dataset
 from sbert_repro.errors import UserError
-from sbert_repro.facts import is_partial, origin, rows, sentences
+from sbert_repro.facts import by_data_set, is_partial, rows, sentences
 
 Write = Callable[..., Path]
 Columns = dict[str, list[Any]]
@@ -307,26 +307,26 @@ def test_rows_of_some_corpora_are_taken_and_then_limited(
     assert sentences(examples.facts)[0] == f"NLI: {said}"
 
 
-def test_a_banner_says_which_share_of_the_training_rows_is_from_which_corpus(
+def test_which_share_of_the_training_rows_is_from_which_corpus_is_said(
     write: Write, tmp_path: Path
 ) -> None:
     record = dataset("nli")
     write(record, "train", MIXED)
 
     def said(sources: list[str] | None) -> str:
-        return origin(read(record, tmp_path, "train", allow_partial=True, sources=sources).facts[0])
+        found = read(record, tmp_path, "train", allow_partial=True, sources=sources).facts
+        return by_data_set(found[:1])[0]
 
-    assert said(None) == "NLI, 6 pairs: 33 % mnli, 33 % snli, 33 % not in the paper"
-    assert said(["snli", "mnli"]) == "NLI, 4 pairs: 50 % mnli, 50 % snli"
+    assert said(None).endswith(" (33 % MultiNLI, 33 % SNLI, 33 % not in the paper)")
+    assert said(["snli", "mnli"]).endswith(" (50 % MultiNLI, 50 % SNLI)")
     count = {"title": "NLI", "unit": "pairs", "used": 4_000, "expected": 942_069}
     before = rows("nli", "train", **count, own=1_973)
-    assert origin(before) == "NLI, 4,000 pairs: 49 % in the paper, 51 % not in the paper"
-    assert origin(rows("nli", "dev", **count, own=1_973)) == "", "nobody trains on it"
-    assert (
-        origin(rows("nli", "train", **count)) == "" == origin(rows("nli", "train", **count, own=0))
-    )
+    assert by_data_set([before])[0].endswith(" (49 % in the paper, 51 % not in the paper)")
+    assert "%" not in by_data_set([rows("nli", "dev", **count, own=1_973)])[0], "not trained on"
+    for own in (None, 0):
+        assert "%" not in by_data_set([rows("nli", "train", **count, own=own)])[0]
     complete = count | {"used": 942_069, "shares": {"snli": 549_367, "mnli": 392_702}}
-    assert origin(rows("nli", "train", **complete)) == ""
+    assert by_data_set([rows("nli", "train", **complete)]) == []
 
 
 @pytest.mark.parametrize(
