@@ -1,5 +1,7 @@
 """Every option composes; every slip is one line that lists what exists."""
 
+from dataclasses import replace
+
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -17,6 +19,7 @@ from sbert_repro.compose import (
     word_of,
 )
 from sbert_repro.config import CONFIG_DIR
+from sbert_repro.declared import Parameter, declared
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import records_in
 from sbert_repro.losses.regression import RegressionLoss
@@ -173,10 +176,16 @@ def test_no_option_of_a_component_re_keys_the_committed_runs():
 
 
 def test_a_new_option_would_re_key_the_runs_of_its_component_and_no_others(monkeypatch):
-    def later(self, width, init="torch", temperature=1.0): ...
+    target = f"{RegressionLoss.__module__}.RegressionLoss"
+    node = OmegaConf.create({"_target_": target})
 
-    monkeypatch.setattr(RegressionLoss, "__init__", later)
-    node = OmegaConf.create({"_target_": f"{RegressionLoss.__module__}.RegressionLoss"})
+    def later(path):
+        found = declared(path)
+        more = {"init": "torch", "temperature": 1.0} if path == target else {}
+        more = {name: Parameter(frozenset(), value) for name, value in more.items()}
+        return replace(found, parameters={**found.parameters, **more})
+
+    monkeypatch.setattr("sbert_repro.compose.declared", later)
     assert described(node) == {
         "name": "regression",
         "version": RegressionLoss.VERSION,

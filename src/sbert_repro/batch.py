@@ -13,9 +13,11 @@ Glossary, used in every docstring of this package:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

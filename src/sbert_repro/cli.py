@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import logging
 import os
 import re
 import runpy
+import signal
 import sys
 import textwrap
+import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import yaml
@@ -40,6 +43,7 @@ USER_MISTAKE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 """As of a program that SIGPIPE ends: the reader of the output has seen enough, as ``head`` has."""
+TERMINATED = 143
 HELP = ("-h", "--help")
 _SWEEP = {"-m", "--multirun"}
 _ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
@@ -113,6 +117,31 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
 
 
+class Terminated(SystemExit):
+    """SIGTERM was received."""
+
+
+@contextlib.contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end this process in order: what is unfinished is removed, locks are freed.
+
+    Yields:
+        Nothing.
+    """
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise Terminated(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def one_line_errors(command: Callable[[], Any]) -> None:
     """Run a command; a user's mistake ends it in one line on stderr and status 2.
 
@@ -123,10 +152,16 @@ def one_line_errors(command: Callable[[], Any]) -> None:
         command: What to run.
 
     Raises:
-        SystemExit: With status 2 after a user's mistake, 130 after Ctrl-C, 1 after a bug.
+        SystemExit: With status 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM, 1
+            after a bug.
     """
     _open_streams()
     before = sys.stdout, sys.stderr
+    with sigterm_as_exit():
+        _in_one_line(command, before)
+
+
+def _in_one_line(command: Callable[[], Any], before: tuple[Any, Any]) -> None:
     sys.stdout, sys.stderr = _Stream(before[0], "standard output"), _Stream(before[1])
     try:
         try:
@@ -142,6 +177,9 @@ def one_line_errors(command: Callable[[], Any]) -> None:
     except UserError as problem:
         sys.stderr.write(f"error: {problem}\n")
         raise SystemExit(USER_MISTAKE) from None
+    except Terminated:
+        sys.stderr.write("ended by SIGTERM: the same command goes on where this one stopped\n")
+        raise
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
         raise SystemExit(INTERRUPTED) from None

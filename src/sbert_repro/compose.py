@@ -13,25 +13,27 @@ import copy
 import dataclasses
 import difflib
 import functools
-import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from hydra.utils import get_object as hydra_get_object
+from hydra.plugins.config_source import ConfigResult
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sbert_repro.config import CONFIG_DIR, plain
+from sbert_repro.declared import REQUIRED, Declared, declared
 from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import is_secret, masked
 
@@ -148,8 +150,13 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
     Raises:
         UserError: If an option does not exist or has the wrong type.
     """
+    return copy.deepcopy(_checked(tuple(overrides), config_name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _checked(overrides: tuple[str, ...], config_name: str) -> DictConfig:
     try:
-        config = copy.deepcopy(composed(tuple(overrides), config_name))
+        config = composed(overrides, config_name)
     except (HydraException, OmegaConfBaseException) as problem:
         raise explain(problem, options_of(config_name)) from None
     check(config)
@@ -170,12 +177,39 @@ def composed(overrides: tuple[str, ...], config_name: str) -> DictConfig:
         The options, shared by all who compose the same words: copy before changing.
     """
     running = get_gh_backup()
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return hydra_compose(config_name, overrides=list(overrides))
+        GlobalHydra.instance().hydra = _hydra()
+        return hydra_compose(config_name, overrides=list(overrides))
     finally:
         restore_gh_from_backup(running)
+
+
+@functools.cache
+def _hydra() -> Hydra:
+    """Return the Hydra that composes; to make one for each composition took longer than it does."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        made = GlobalHydra.instance().hydra
+    assert made is not None
+    made.config_loader.repository = _ReadOnce(made.config_loader.get_search_path())  # type: ignore[attr-defined]
+    return made
+
+
+class _ReadOnce(ConfigRepository):
+    """The files of ``configs/``, each parsed once; Hydra parses twenty for each composition."""
+
+    def __init__(self, search_path: Any) -> None:
+        super().__init__(search_path)
+        self._read: dict[str, ConfigResult | None] = {}
+
+    def __deepcopy__(self, memo: Any) -> _ReadOnce:
+        return self  # Hydra copies it so that nothing typed changes its search path; nothing can
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Return a file's content, which the caller may change."""
+        if config_path not in self._read:
+            self._read[config_path] = super().load_config(config_path)
+        return copy.deepcopy(self._read[config_path])
 
 
 def options_of(config_name: str) -> list[str]:
@@ -293,22 +327,6 @@ def refuse_foreign(value: Any, place: str = "") -> None:
         refuse_foreign(item, name)
 
 
-def get_object(path: str) -> Any:
-    """Import a component of this package.
-
-    Args:
-        path: Of a class or function that a file in ``configs/`` names.
-
-    Returns:
-        Any: The component.
-
-    Raises:
-        UserError: If no file names it.
-    """
-    refuse_foreign({"_target_": path})
-    return hydra_get_object(path)
-
-
 def _instantiated(node: DictConfig, **extra: Any) -> Any:
     """Build what a node names, and no component of others within it."""
     refuse_foreign(plain(node))
@@ -390,23 +408,20 @@ def _check_set(node: DictConfig, key: str, name: str) -> None:
 
 
 def _check_component(name: str, node: DictConfig) -> None:
-    target = get_object(node["_target_"])
-    parameters = inspect.signature(target).parameters
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    parameters = declaration(node).parameters
     for key in map(str, node):
         if key.startswith("_"):
             continue
         if key not in parameters:
             raise _unknown_key(f"{name}.{key}", [f"{name}.{p}" for p in parameters])
         _check_set(node, key, f"{name}.{key}")
-        _check_type(f"{name}.{key}", node[key], hints.get(key, Any))
+        _check_type(f"{name}.{key}", node[key], parameters[key].kinds)
 
 
-def _check_type(name: str, value: Any, hint: Any) -> None:
+def _check_type(name: str, value: Any, kinds: Collection[type]) -> None:
     """Check plain values against a parameter's annotation; other types are the class's business."""
     value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    kinds = getattr(hint, "__args__", None) or (hint,)
-    allowed = [kind for kind in kinds if kind in (int, float, str, bool)]
+    allowed = [kind for kind in (int, float, str, bool) if kind in kinds]
     if not allowed or isinstance(value, list | dict) or (value is None and type(None) in kinds):
         return
     if type(value) not in allowed and not (float in allowed and type(value) is int):
@@ -435,7 +450,23 @@ def build(node: DictConfig, **extra: Any) -> Any:
 
 def takes(node: DictConfig, parameter: str) -> bool:
     """Tell whether the component that a node names has a parameter of this name."""
-    return parameter in inspect.signature(get_object(node["_target_"])).parameters
+    return parameter in declaration(node).parameters
+
+
+def declaration(node: DictConfig) -> Declared:
+    """Return what the source of a component declares; nothing is imported.
+
+    Args:
+        node: A node with ``_target_``.
+
+    Returns:
+        Declared: Its parameters and constants.
+
+    Raises:
+        UserError: If no file in ``configs/`` names the component.
+    """
+    refuse_foreign({"_target_": node["_target_"]})
+    return declared(node["_target_"])
 
 
 def word_of(node: DictConfig) -> str:
@@ -447,9 +478,8 @@ def word_of(node: DictConfig) -> str:
     Returns:
         str: The ``name`` of its class; of a class without one, what the class is called.
     """
-    target = get_object(node["_target_"])
-    name = getattr(target, "name", None)
-    return name if isinstance(name, str) else str(target.__name__)
+    name = declaration(node).constants.get("name")
+    return name if isinstance(name, str) else str(node["_target_"]).rpartition(".")[2]
 
 
 def described(node: DictConfig) -> dict[str, Any]:
@@ -461,13 +491,14 @@ def described(node: DictConfig) -> dict[str, Any]:
     Returns:
         ``{"name": word, "version": n, option: value, …}``: what run keys and saved models hold.
     """
-    target = get_object(node["_target_"])
-    parameters = inspect.signature(target).parameters.values()
-    options = {p.name: p.default for p in parameters if p.default is not p.empty}
+    component = declaration(node)
+    name, version = component.constants["name"], component.constants["VERSION"]
+    parameters = component.parameters.items()
+    options = {k: p.default for k, p in parameters if p.default is not REQUIRED}
     options |= {k: v for k, v in plain(node).items() if k != "_target_"}
-    later = {k: _AS_BEFORE[target.name, k] for k in options if (target.name, k) in _AS_BEFORE}
+    later = {k: _AS_BEFORE[name, k] for k in options if (name, k) in _AS_BEFORE}
     options = {k: v for k, v in options.items() if k not in later or v != later[k]}
-    described: dict[str, Any] = plain({**options, "name": target.name, "version": target.VERSION})
+    described: dict[str, Any] = plain({**options, "name": name, "version": version})
     return described
 
 
@@ -667,17 +698,17 @@ def check_training(config: DictConfig) -> None:
     from sbert_repro.data.schema import dataset
 
     data = config.data
-    record, loss = dataset(data.name), get_object(config.loss["_target_"])
+    record, loss = dataset(data.name), declaration(config.loss).constants
     _check_dev(config, loss)
     for option in ("pair_length", "swapped"):
-        if data[option] and loss.columns > 1:
+        if data[option] and loss["columns"] > 1:
             raise UserError(
                 f"loss={word_of(config.loss)} reads each sentence by itself; this is for sentences "
                 "that are read as one",
                 where=f"data.{option}={data[option]}",
                 mend="leave it out, or use loss=cross_regression",
             )
-    if record.kind != KINDS[loss.needs]:
+    if record.kind != KINDS[loss["needs"]]:
         raise _mismatch(record, loss)
     labels = record.labels or ()
     if "num_labels" in config.loss and config.loss.num_labels != len(labels):
@@ -688,7 +719,7 @@ def check_training(config: DictConfig) -> None:
         )
 
 
-def _check_dev(config: DictConfig, loss: Any) -> None:
+def _check_dev(config: DictConfig, loss: Mapping[str, Any]) -> None:
     """Refuse dev rows that say nothing about what is trained."""
     from sbert_repro.data.schema import dataset
 
@@ -709,20 +740,20 @@ def _check_dev(config: DictConfig, loss: Any) -> None:
         )
     word, kind = f"loss={word_of(config.loss)}", dataset(data.dev).kind
     where = f"data.dev={data.dev}"
-    if loss.columns > 1:
-        if kind == KINDS["labels"] and loss.needs != "labels":
+    if loss["columns"] > 1:
+        if kind == KINDS["labels"] and loss["needs"] != "labels":
             raise UserError(
                 f"holds {in_words(kind)}, and {word} predicts no labels",
                 where=where,
                 mend="use scored pairs or triplets, such as data.dev=stsb",
             )
-    elif loss.needs != "scores":
+    elif loss["needs"] != "scores":
         raise UserError(
             f"{word} predicts no score of a pair to compare",
             where=where,
             mend="use data.dev=null checkpoint=last",
         )
-    elif kind != KINDS[loss.needs]:
+    elif kind != KINDS[loss["needs"]]:
         raise UserError(
             f"holds {in_words(kind)}; {word} needs scored pairs",
             where=where,
@@ -742,16 +773,17 @@ def in_words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _mismatch(record: Any, loss: Any) -> UserError:
+def _mismatch(record: Any, loss: Mapping[str, Any]) -> UserError:
     from sbert_repro.data.schema import dataset, names
 
-    fitting = [f"data={name}" for name in names() if dataset(name).kind == KINDS[loss.needs]]
+    fitting = [f"data={name}" for name in names() if dataset(name).kind == KINDS[loss["needs"]]]
     for path in _files("loss"):
-        needs = get_object(OmegaConf.load(path).loss["_target_"]).needs
+        needs = declared(OmegaConf.load(path).loss["_target_"]).constants["needs"]
         fitting += [f"loss={path.stem}"] if KINDS[needs] == record.kind else []
+    needed, held = in_words(KINDS[loss["needs"]]), in_words(record.kind)
     return UserError(
-        f"needs {in_words(KINDS[loss.needs])}; data={record.name} holds {in_words(record.kind)}",
-        where=f"loss={loss.name}",
+        f"needs {needed}; data={record.name} holds {held}",
+        where=f"loss={loss['name']}",
         mend=f"use {' or '.join(fitting) or 'other data'}",
     )
 

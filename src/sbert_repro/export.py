@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from sbert_repro.aliases import name_of
-from sbert_repro.backbone.bilstm import is_bilstm
+from sbert_repro.backbone.bilstm_folder import is_bilstm
 from sbert_repro.backbone.find_model import model_sha256
 from sbert_repro.backbone.transformer import load_config, without_pooler
 from sbert_repro.config import plain

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.floating]
 
@@ -75,4 +74,6 @@ def spearman(x: Floats, gold: Floats) -> float:
     Returns:
         float: In -1..1; NaN when either side is constant.
     """
+    from scipy.stats import rankdata
+
     return pearson(rankdata(x), rankdata(gold))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sbert_repro.backbone.bilstm import WEIGHTS, BiLstmBackbone, is_bilstm, load, random_bilstm
+from sbert_repro.backbone.bilstm import BiLstmBackbone, load, random_bilstm
+from sbert_repro.backbone.bilstm_folder import is_bilstm
+from sbert_repro.backbone.weights import WEIGHTS
 from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import pad
 from sbert_repro.data.word_vectors import WordVectors

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sbert_repro.benchmarks import train
+from sbert_repro.benchmarks import train, training_speed
 from sbert_repro.compose import compose
 
 MEASURED = {
@@ -53,19 +53,19 @@ def options(*words):
     ],
 )
 def test_pairs_are_those_of_the_complete_set_as_often_as_they_are_seen(words, pairs):
-    assert train.examples(options(*words)) == pairs
+    assert training_speed.examples(options(*words)) == pairs
 
 
 def test_the_hours_are_pairs_over_the_speed_of_their_precision(tmp_path):
     path = measure(tmp_path)
     stages = [options("experiment=nli"), options("experiment=nli", "encoder=roberta_base")]
-    (line,) = train.hours(stages, tmp_path, "paper")
+    (line,) = training_speed.hours(stages, tmp_path, "paper")
     assert line == (
         f"2 of 2 trainings: about {2 * 942_069 / 100 / 3600:.1f} h one after the other on {WHERE} "
         f"(100.0 pairs/s in fp32: bert-base-uncased on NLI, {path}); evaluation is left out, looks "
         "at dev too."
     )
-    (line,) = train.hours([options("trainer.precision=bf16")], tmp_path, "paper")
+    (line,) = training_speed.hours([options("trainer.precision=bf16")], tmp_path, "paper")
     assert f"about {942_069 / 400 / 3600:.1f} h" in line and "400.0 pairs/s in bf16" in line
 
 
@@ -81,20 +81,20 @@ def test_what_is_unlike_the_measured_is_counted_apart(tmp_path):
         "other networks": options("encoder=bilstm", "experiment=infersent"),
     }
     stages = [options("experiment=stsb"), *unlike.values(), options("encoder=bert_large", "seed=2")]
-    (line,) = train.hours(stages, tmp_path, "paper")
+    (line,) = training_speed.hours(stages, tmp_path, "paper")
     assert line.startswith("1 of 9 trainings: about 0.1 h")
     counts = [f"{2 if 'large' in why else 1} {why}" for why in unlike]
     assert f"not estimated: {', '.join(counts)}; " in line
-    (line,) = train.hours(stages[1:2], tmp_path, "paper")
+    (line,) = training_speed.hours(stages[1:2], tmp_path, "paper")
     assert line.startswith("No estimate from ") and " h " not in line
 
 
 def test_without_figures_a_line_says_which_command_makes_them(tmp_path):
-    (line,) = train.hours([options()], tmp_path, "paper")
+    (line,) = training_speed.hours([options()], tmp_path, "paper")
     path = tmp_path / "paper" / "benchmark_train.json"
     command = f"python scripts/benchmark.py what=train profile=paper output={path}"
     assert line == f"No estimate from a speed: `{command}` measures the speed of training."
-    assert train.hours([], tmp_path, "paper") == []
+    assert training_speed.hours([], tmp_path, "paper") == []
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_without_figures_a_line_says_which_command_makes_them(tmp_path):
 )
 def test_figures_that_do_not_say_what_was_measured_are_named_and_not_used(tmp_path, broken, caplog):
     path = measure(tmp_path, **broken)
-    (line,) = train.hours([options()], tmp_path, "paper")
+    (line,) = training_speed.hours([options()], tmp_path, "paper")
     assert line.startswith("No estimate from a speed")
     assert f"{path}: no figures of what=train" in caplog.text
     path.write_text("{")
-    assert train.speeds(tmp_path) == []
+    assert training_speed.speeds(tmp_path) == []
 
 
 def test_each_machine_has_its_own_line_and_none_stands_for_another(tmp_path):
@@ -120,17 +120,17 @@ def test_each_machine_has_its_own_line_and_none_stands_for_another(tmp_path):
     gpu = {**MEASURED["hardware"], "cpu": "Other CPU", "gpus": ["Big GPU"]}
     faster = [{**row, "pairs/s": 10 * row["pairs/s"]} for row in ROWS]
     measure(tmp_path, "paper", rows=faster, measured={**MEASURED, "hardware": gpu})
-    first, second = train.hours([options()], tmp_path, "paper")
+    first, second = training_speed.hours([options()], tmp_path, "paper")
     assert f"{942_069 / 100 / 3600:.1f} h" in first and WHERE in first
     assert f"{942_069 / 1000 / 3600:.1f} h" in second and "Other CPU" in second
 
 
 def test_a_speed_of_a_gpu_is_none_of_a_cpu(tmp_path):
     path = measure(tmp_path)
-    (line,) = train.hours([options()], tmp_path, "paper", on_cpu=True)
+    (line,) = training_speed.hours([options()], tmp_path, "paper", on_cpu=True)
     assert line.startswith("No estimate from a speed")
     measure(tmp_path, measured={**MEASURED, "hardware": {"cpu": "Some CPU", "cores": 2}})
-    (line,) = train.hours([options()], tmp_path, "paper", on_cpu=True)
+    (line,) = training_speed.hours([options()], tmp_path, "paper", on_cpu=True)
     assert f"{942_069 / 100 / 3600:.1f} h" in line and str(path) in line
 
 
@@ -155,8 +155,8 @@ def test_both_sides_are_trained_and_judged(figures, monkeypatch):
     profile = next(note for note in found["notes"] if note.startswith("our step in bf16"))
     assert "products" in profile and "GELU" in profile
     Path("demo").mkdir()
-    Path("f.json").rename(Path("demo") / train.FILE)
-    (speed,) = train.speeds(Path())
+    Path("f.json").rename(Path("demo") / training_speed.FILE)
+    (speed,) = training_speed.speeds(Path())
     assert (speed.model, speed.batch_size, set(speed.rates)) == ("demo-bert", 4, {"fp32", "bf16"})
     assert speed.rates["bf16"] == judged["pairs/s"] and "core" in speed.where
 

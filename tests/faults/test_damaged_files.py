@@ -36,7 +36,7 @@ from torch import nn
 from sbert_repro.backbone import bilstm
 from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.benchmarks.peers import load_library_model
-from sbert_repro.benchmarks.train import speeds
+from sbert_repro.benchmarks.training_speed import speeds
 from sbert_repro.data.download import is_complete, member
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import dataset

@@ -30,7 +30,6 @@ from sbert_repro.inference.engine import (
     LEAST_COSINE,
     LEAST_COSINE_INT8,
     Engine,
-    bar,
     encode_padded,
     plan_packed,
     plan_padded,
@@ -288,16 +287,6 @@ def test_padding_is_on_the_right_and_masked(pieces):
         assert ids[mask].tolist() == piece
         assert mask.tolist() == sorted(mask.tolist(), reverse=True)
         assert set(ids[~mask].tolist()) <= {7}
-
-
-def test_long_work_shows_a_bar_on_stderr_and_nothing_on_stdout(capsys, monkeypatch):
-    monkeypatch.setattr(engines, "LONG_WORK", 3)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    for total in (5, 2):
-        with bar(total, progress=True) as advance:
-            advance(total)
-        seen = capsys.readouterr()
-        assert ("sentences" in seen.err) == (total > 2) and seen.out == ""
 
 
 # --- The packed engine on a GPU, as far as a CPU shows it: a plain attention in the kernel's place

@@ -13,9 +13,10 @@ from torch import nn
 
 from sbert_repro.data.tokens import TokenColumn
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.training.callbacks import DevSet, LossCurve, is_look
+from sbert_repro.training.callbacks import DevSet, LossCurve
 from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO, BestWeights
 from sbert_repro.training.fit import fit
+from sbert_repro.training.looks import is_look
 from sbert_repro.training.module import SiameseModule
 
 TABLE = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))

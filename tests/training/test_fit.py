@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from sbert_repro.backbone.transformer import load
+from sbert_repro.declared import Declared, declared
 from sbert_repro.errors import UserError
 from sbert_repro.facts import sentences
+from sbert_repro.training import pretrained
 from sbert_repro.training.checkpoints import LAST
 from sbert_repro.training.fit import fit
 from sbert_repro.training.module import SiameseModule
@@ -263,7 +265,12 @@ def test_small_weights_move_by_less_than_bf16_can_tell(config_of, tmp_path):
 def test_the_way_of_bf16_is_part_of_its_key_alone(config_of, overrides, monkeypatch):
     keys = {}
     for version in (1, 2):
-        monkeypatch.setattr("sbert_repro.backbone.fused.VERSION", version)
+
+        def later(path, version=version):
+            of_fused = path == "sbert_repro.backbone.fused"
+            return Declared({}, {"VERSION": version}) if of_fused else declared(path)
+
+        monkeypatch.setattr(pretrained, "declared", later)
         for name, more in (("half", BF16), ("full", BF16[:1])):
             keys[name, version] = key_of(config_of(*more), overrides(*more))
     assert keys["full", 1] == keys["full", 2]

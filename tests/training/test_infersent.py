@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sbert_repro.backbone import bilstm
+from sbert_repro.backbone import bilstm, bilstm_folder
 from sbert_repro.compose import build, compose
 from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.run import from_run
@@ -52,7 +52,7 @@ def test_every_parameter_moves_and_word_vectors_do_not(typed, tmp_path, word_fil
     backbone, _ = pretrained.load(config)
     before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
     fit(config, tmp_path / "run")
-    vectors = bilstm.word_vectors(str(word_file), None, tmp_path / "cache", False)
+    vectors = bilstm_folder.word_vectors(str(word_file), None, tmp_path / "cache", False)
     after = bilstm.load(tmp_path / "run" / "model", vectors)
     assert not {name for name, p in after.named_parameters() if torch.equal(p, before[name])}
     assert torch.equal(after.words, backbone.words)
@@ -119,7 +119,7 @@ def test_a_second_stage_starts_from_the_first_ones_weights(typed, tmp_path):
     config = compose(typed("trainer.epochs=1"))
     fit(config, tmp_path / "run")
     backbone, _ = pretrained.load(config, tmp_path / "run" / "model")
-    kept = bilstm.load(tmp_path / "run" / "model", bilstm.word_vectors(
+    kept = bilstm.load(tmp_path / "run" / "model", bilstm_folder.word_vectors(
         config.encoder.path, None, config.paths.cache, False))  # fmt: skip
     assert torch.equal(backbone.lstm.weight_hh_l0, kept.lstm.weight_hh_l0)
 

@@ -14,18 +14,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from typing_extensions import TypedDict
 
-from sbert_repro import json_files
-from sbert_repro.backbone.weights import AGAIN, read_weights
+from sbert_repro.backbone.bilstm_folder import DESCRIPTION, described
+from sbert_repro.backbone.weights import AGAIN, WEIGHTS, read_weights
 from sbert_repro.batch import Tokens
-from sbert_repro.data.word_vectors import FOLDER, WordVectors, find
-from sbert_repro.data.word_vectors import load as load_word_vectors
+from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
-
-DESCRIPTION = "bilstm.json"
-"""Its presence tells a model folder of this backbone from one of a transformer."""
-WEIGHTS = "model.safetensors"
 
 
 class BiLstmBackbone(nn.Module):
@@ -148,32 +142,6 @@ def random_bilstm(vectors: WordVectors, hidden: int, seed: int) -> BiLstmBackbon
         return BiLstmBackbone(vectors, hidden)
 
 
-def is_bilstm(folder: Path) -> bool:
-    """Tell whether a model folder was written by `BiLstmBackbone.save`."""
-    return (folder / DESCRIPTION).is_file()
-
-
-class Described(TypedDict):
-    """`DESCRIPTION` in a model folder."""
-
-    hidden: int
-
-
-def described(folder: Path) -> Described:
-    """Read the shape of a network that was trained here.
-
-    Args:
-        folder: A model folder.
-
-    Returns:
-        Its description.
-
-    Raises:
-        UserError: If it is missing or damaged.
-    """
-    return json_files.read(folder / DESCRIPTION, Described, AGAIN)
-
-
 def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
     """Load a backbone that was trained here, in evaluation mode.
 
@@ -190,24 +158,3 @@ def load(folder: Path, vectors: WordVectors) -> BiLstmBackbone:
     hidden, weights = described(folder)["hidden"], read_weights(folder / WEIGHTS)
     backbone = random_bilstm(vectors, hidden, seed=0)
     return backbone.with_weights(weights, folder / WEIGHTS).eval()
-
-
-def word_vectors(
-    path: str, data_root: str | Path | None, cache: str | Path, progress: bool
-) -> WordVectors:
-    """Open the word vectors that an option names.
-
-    Args:
-        path: A file, or its name in ``<data_root>/word_vectors``.
-        data_root: The data root.
-        cache: Folder of all caches.
-        progress: Draw a bar when the file is met for the first time.
-
-    Returns:
-        All words of the file.
-
-    Raises:
-        UserError: If there is no such file, or it is damaged.
-    """
-    folders = [] if data_root is None else [Path(data_root) / FOLDER]
-    return load_word_vectors(find(path, folders), Path(cache), progress=progress)

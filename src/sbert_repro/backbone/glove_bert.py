@@ -12,17 +12,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from transformers import BertModel
 
 from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.data import word_vectors
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.storage import make_folder, sha256_of
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from transformers import BertModel
 
 NAME = "glove-bert"
 """What ``encoder.path`` calls it."""
@@ -69,6 +69,8 @@ def write_glove_bert(folder: Path, vectors: WordVectors, words: int, size: Size)
         words: How many of them.
         size: Shape of the network, ``E`` or wider; seed and spread of its other weights.
     """
+    import torch
+
     chosen = list(islice(_whole_words(vectors.index), words))
     table = vectors.values[[vectors.index[word] for word in chosen]].astype(np.float64)
     # Rounded, and drawn by numpy: sums and torch's random numbers differ in their last digits from
@@ -92,6 +94,8 @@ def write_glove_bert(folder: Path, vectors: WordVectors, words: int, size: Size)
 
 def _whole_words(words: Iterable[str]) -> Iterator[str]:
     """Leave out what BERT's tokenizer would cut or change: accents, and parts such as "'s"."""
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
     cut = BertPreTokenizer().pre_tokenize_str
     for word in words:
         plain = not any(map(unicodedata.combining, unicodedata.normalize("NFD", word)))

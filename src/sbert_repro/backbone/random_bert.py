@@ -11,19 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import (
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    RobertaConfig,
-    RobertaModel,
-    RobertaTokenizer,
-)
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import transformers
+    from transformers import BertModel
 
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # RoBERTa's padding id is 1, and its positions are counted from there.
@@ -74,6 +66,8 @@ def write_random_bert(
         size: Shape and seed; the same size and vocabulary give the same weights.
         start: Gives the model other first weights; it gets the id of each piece too.
     """
+    from transformers import BertConfig, BertModel, BertTokenizer
+
     letters = ascii_lowercase + digits + ".,!?'-"
     pieces = dict.fromkeys(
         [*_BERT_SPECIAL, *vocabulary, *letters, *(f"##{letter}" for letter in letters)]
@@ -106,6 +100,8 @@ def write_random_roberta(
         size: Shape and seed.
         pieces: Size of the vocabulary, the 256 bytes included.
     """
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+
     vocabulary, merges = _byte_pairs(texts, pieces)
     config = RobertaConfig(
         vocab_size=len(vocabulary),
@@ -126,6 +122,9 @@ def write_random_roberta(
 
 
 def _save_model(make: Callable[[], transformers.PreTrainedModel], seed: int, folder: Path) -> None:
+    import torch
+    import transformers
+
     # The global generator is what transformers draws from; it is put back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -135,6 +134,8 @@ def _save_model(make: Callable[[], transformers.PreTrainedModel], seed: int, fol
 
 
 def _byte_pairs(texts: Iterable[str], pieces: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     trainer = trainers.BpeTrainer(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
 from sbert_repro.errors import UserError
 
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from torch import Tensor
+
+WEIGHTS = "model.safetensors"
+"""The weights of a backbone of any kind, in its model folder."""
 AGAIN = "copy or download the model again, or train it again"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _NO_WEIGHTS = "_ids"
@@ -52,6 +55,8 @@ def check_finite(name: str, weight: Tensor, where: Path) -> None:
     Raises:
         UserError: If it does.
     """
+    import torch
+
     # The sum of finite weights is finite, and needs no memory.
     if not bool(weight.detach().sum(dtype=torch.float64).isfinite()):
         raise UserError(
@@ -73,6 +78,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file is missing or damaged, or a weight is no finite float.
     """
+    from safetensors.torch import load_file
+
     check_formats(file)
     try:
         weights = load_file(file)

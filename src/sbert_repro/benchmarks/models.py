@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import DictConfig
 
 from sbert_repro.backbone.find_model import at_hand, find_model, model_sha256
 from sbert_repro.backbone.random_bert import Size, write_random_bert
-from sbert_repro.backbone.transformer import load, load_tokenizer
 from sbert_repro.encoders.base import pooling_named, trained_with
-from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.losses.cross_regression import CrossRegressionLoss
 from sbert_repro.storage import make_folder, sha256_of
-from sbert_repro.training.save import save_model
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from sbert_repro.encoders.cross_encoder import CrossEncoder
 
 VERSION = 1
 """Raised when the same sizes would give other random weights."""
@@ -95,6 +93,13 @@ def untrained_cross_encoder(source: Path, cache: Path) -> CrossEncoder:
     Returns:
         The cross-encoder of Tables 2 and 3, except that its head is random.
     """
+    import torch
+
+    from sbert_repro.backbone.transformer import load, load_tokenizer
+    from sbert_repro.encoders.cross_encoder import CrossEncoder
+    from sbert_repro.losses.cross_regression import CrossRegressionLoss
+    from sbert_repro.training.save import save_model
+
     folder = cache / "shapes" / f"cross-encoder-{model_sha256(source)[:16]}"
     if not trained_with(folder):
         with torch.random.fork_rng(devices=[]):

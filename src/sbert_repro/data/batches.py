@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.errors import UserError
@@ -45,6 +44,8 @@ def pad(rows: Sequence[np.ndarray], pad_id: int) -> Tokens:
     Returns:
         ``[N, T]`` with ``T`` the greatest ``T_i``; with types if the rows have types.
     """
+    import torch
+
     lengths = np.array([row.shape[-1] for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]
     # [1 or 2, sum of T_i]; a boolean index visits the texts in the same order.
@@ -136,6 +137,8 @@ class BatchStream:
             yield self._batch(rows[at : at + self.batch_size])
 
     def _batch(self, rows: np.ndarray) -> Batch:
+        import torch
+
         tokens = pad([column.row(i) for column in self._columns for i in rows], self._pad_id)
         rows, target = rows % self._count, None
         if self._target is not None:

@@ -14,10 +14,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import tokenizers
-from transformers import PreTrainedTokenizerBase
 from typing_extensions import TypedDict
 
 from sbert_repro import json_files
@@ -28,9 +27,13 @@ from sbert_repro.errors import UserError
 from sbert_repro.json_files import set_aside
 from sbert_repro.storage import filling
 
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import tokenizers
+    from transformers import PreTrainedTokenizerBase
+
 _log = logging.getLogger(__name__)
 
-Tokenizer = PreTrainedTokenizerBase | WordTokenizer
+Tokenizer: TypeAlias = "PreTrainedTokenizerBase | WordTokenizer"
 """A tokenizer of word pieces, or of words that have vectors."""
 
 FORMAT = 1
@@ -129,6 +132,8 @@ def tokenizer_sha256(tokenizer: Tokenizer) -> str:
 
 def _plain_copy(tokenizer: PreTrainedTokenizerBase) -> tokenizers.Tokenizer:
     """Copy a tokenizer without truncation and padding, which are part of a tokenizer's state."""
+    import tokenizers
+
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, tokenizers.Tokenizer):
         raise UserError(

@@ -7,6 +7,7 @@ so that 2,000,000 words of 300 numbers need the memory of the words and of the v
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import json
@@ -272,6 +273,11 @@ class WordVectors:
     sha256: str
     facts: list[Fact]
 
+    @functools.cached_property
+    def lowercase(self) -> bool:
+        """Whether no word has a capital letter."""
+        return all(word == word.lower() for word in self.index)
+
 
 def load(place: Place, cache: Path, *, progress: bool = True) -> WordVectors:
     """Open word vectors, after converting their file when it is met for the first time.
@@ -346,8 +352,13 @@ def _kept(place: Place, folder: Path) -> WordVectors | None:
 
 
 def _of_package(array: Path, words: Path) -> WordVectors:
-    column = read_table(words, columns=["index"])["index"].to_pylist()
     digest = hashlib.sha256(f"{sha256_of(array)}{sha256_of(words)}".encode()).hexdigest()
+    return _read_package(array, words, digest)
+
+
+@functools.lru_cache(maxsize=1)  # every run of a table asks for the same ones
+def _read_package(array: Path, words: Path, digest: str) -> WordVectors:
+    column = read_table(words, columns=["index"])["index"].to_pylist()
     values = np.load(array, mmap_mode="r", allow_pickle=False)
     return WordVectors({word: row for row, word in enumerate(column)}, values, digest, [])
 

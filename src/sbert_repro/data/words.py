@@ -6,6 +6,7 @@ does not say. `WordTokenizer` is what a BiLSTM reads where BERT reads word piece
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -14,17 +15,14 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from typing_extensions import TypedDict
 
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.errors import UserError
 from sbert_repro.storage import write_file
 
-STOP_WORDS = frozenset(
+_MORE_STOP_WORDS = frozenset(
     {
-        # The authors' list is scikit-learn's, with a few forms more and what contractions leave.
-        *ENGLISH_STOP_WORDS,
         *"did does doing having just theirs".split(),
         *"ain aren couldn d didn doesn don hadn hasn haven isn ll m ma mightn mustn".split(),
         *"needn o s shan shouldn t ve wasn weren won wouldn y".split(),
@@ -33,7 +31,18 @@ STOP_WORDS = frozenset(
         "''",
     }
 )
-"""The words and signs that the authors' averaging model leaves out."""
+
+
+@functools.cache
+def stop_words() -> frozenset[str]:
+    """Return the words and signs that the authors' averaging model leaves out.
+
+    Their list is scikit-learn's, with a few forms more and what contractions leave.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # a second to import
+
+    return _MORE_STOP_WORDS | ENGLISH_STOP_WORDS
+
 
 # The rules of the Penn Treebank's sed script. Not NLTK's, although InferSent calls it: SentEval's
 # files are split already, and on those NLTK reads a closing '' as an opening ``. Of the 351,366
@@ -106,7 +115,7 @@ def authors(sentence: str, known: Container[str]) -> list[str | None]:
     for piece in sentence.split():
         bare = piece.strip(string.punctuation)
         for form in (piece, bare, bare.lower()):
-            if form in STOP_WORDS or not form:
+            if form in stop_words() or not form:
                 break
             if form in known:
                 found.append(form)
@@ -204,7 +213,7 @@ class WordTokenizer:
         self.name, self.vectors_sha256 = name, vectors.sha256
         self.pad_token_id = len(vectors.index)
         self.split, self.markers = split, tuple(markers)
-        self.lowercase = all(word == word.lower() for word in vectors.index)
+        self.lowercase = vectors.lowercase
         self._index = vectors.index
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -14,11 +15,12 @@ from typing_extensions import TypedDict
 
 from sbert_repro import json_files
 from sbert_repro.backbone.weights import AGAIN
+from sbert_repro.declared import component
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Vectors = NDArray[np.float32]
 """Sentence vectors ``[N, D]``."""
@@ -171,6 +173,54 @@ def reads_pairs(trained: Mapping[str, Any]) -> bool:
     return trained.get("reads") == "pairs"
 
 
+class ChosenPooling:
+    """A pooling that is built, and torch imported for it, when the first states come.
+
+    Attributes:
+        name: Its word on the command line.
+        VERSION: That of its class.
+
+    Args:
+        pooling: Its word, that of its file in ``sbert_repro/pooling``, or one that is built.
+        where: The model folder that names it, for the message.
+
+    Raises:
+        UserError: If there is no such pooling.
+    """
+
+    def __init__(self, pooling: nn.Module | str, where: object = "") -> None:
+        if isinstance(pooling, str):
+            self.name: str = pooling
+            found = component(_pooling_file(pooling, where), pooling)
+            self.VERSION: int = found.constants["VERSION"]
+        else:
+            self.module = pooling
+            self.name, self.VERSION = str(pooling.name), int(pooling.VERSION)  # type: ignore[arg-type]
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """``(states [N, T, D], mask [N, T]) -> [N, D]``."""
+        return pooling_named(self.name)
+
+    def __call__(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool.
+
+        Args:
+            states: ``[N, T, D]``.
+            mask: ``True`` on word pieces; ``[N, T]``.
+
+        Returns:
+            Tensor: ``[N, D]``.
+        """
+        vectors: Tensor = self.module(states, mask)
+        return vectors
+
+    @property
+    def identity(self) -> list[str | int]:
+        """What vectors depend on: name and version."""
+        return [self.name, self.VERSION]
+
+
 def pooling_named(name: str, where: object = "") -> nn.Module:
     """Build the pooling of a name, which is that of its file in ``sbert_repro/pooling``.
 
@@ -184,6 +234,14 @@ def pooling_named(name: str, where: object = "") -> nn.Module:
     Raises:
         UserError: If there is no such pooling.
     """
+    module = importlib.import_module(_pooling_file(name, where))
+    classes: list[Any] = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
+    built: nn.Module = next(c for c in classes if getattr(c, "name", None) == name)()
+    return built
+
+
+def _pooling_file(name: str, where: object) -> str:
+    """Return the module of a pooling, if there is one."""
     package = importlib.import_module("sbert_repro.pooling")
     known = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
     if name not in known:
@@ -192,7 +250,4 @@ def pooling_named(name: str, where: object = "") -> nn.Module:
             where=where,
             mend="use another model, or encoder=transformer with one of these as pooling=…",
         )
-    module = importlib.import_module(f"sbert_repro.pooling.{name}")
-    classes: list[Any] = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
-    built: nn.Module = next(c for c in classes if getattr(c, "name", None) == name)()
-    return built
+    return f"sbert_repro.pooling.{name}"

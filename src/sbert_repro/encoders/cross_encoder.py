@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from typing_extensions import TypedDict
 
 from sbert_repro import json_files
 from sbert_repro.aliases import name_of
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
-from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.backbone.weights import AGAIN
-from sbert_repro.data.tokens import PairTemplate, WordPieces
-from sbert_repro.encoders.base import pooling_named, reads_pairs, trained_with
+from sbert_repro.declared import declared
+from sbert_repro.encoders.base import ChosenPooling, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
-from sbert_repro.inference.engine import Engine, bar
-from sbert_repro.losses.cross_regression import CrossRegressionLoss
-from sbert_repro.training.save import load_head
+from sbert_repro.inference.choice import check_engine
+from sbert_repro.progress import progress as shown
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import torch
+    from torch import Tensor
+
+    from sbert_repro.data.tokens import PairTemplate, WordPieces
+    from sbert_repro.inference.engine import Engine
+    from sbert_repro.losses.cross_regression import CrossRegressionLoss
+
+
+_PARTS = (
+    "sbert_repro.backbone.transformer.TransformerBackbone",
+    "sbert_repro.losses.cross_regression.CrossRegressionLoss",
+)
 
 
 class _Loss(TypedDict):
@@ -92,31 +102,37 @@ class CrossEncoder:
             )
         settings = json_files.read(self.folder / "sbert_repro.json", _Trained, AGAIN)
         self.error = settings["loss"]["error"]
-        self.pooling = pooling_named(name_of(settings["pooling"]), self.folder)
+        self.pooling = ChosenPooling(name_of(settings["pooling"]), self.folder)
         self.layer = settings["layer"]
         self.max_length = max_length or settings["max_length"]
         self.pair_length = trained.get("pair_length")
         self.label = label or Path(path).name
         self.facts: list[Fact] = []
         self.precision, self.progress = precision, progress
-        self._engine = Engine(
-            engine, self.folder, self.pooling, layer=self.layer, precision=precision
-        )
+        check_engine(engine, precision)
+        self._asked = engine
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from sbert_repro.inference.engine import Engine
+
+        chosen, pooling = self._asked, self.pooling.module
+        return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the scores depend on: files by content, the head included, and settings."""
         return {
             "encoder": "cross_encoder",
-            "version": [self.VERSION, TransformerBackbone.VERSION, CrossRegressionLoss.VERSION],
+            "version": [self.VERSION, *(declared(part).constants["VERSION"] for part in _PARTS)],
             "model": model_sha256(self.folder),
-            "pooling": [self.pooling.name, self.pooling.VERSION],
+            "pooling": self.pooling.identity,
             "layer": self.layer,
             "error": self.error,
             "max_length": self.max_length,
             **({} if self.pair_length is None else {"pair_length": self.pair_length}),
             "precision": self.precision,
-            **self._engine.rounding,
+            **({} if self.precision == "fp32" else self._engine.rounding),
         }
 
     @property
@@ -127,6 +143,9 @@ class CrossEncoder:
     @cached_property
     def head(self) -> CrossRegressionLoss:
         """The head that turns the network's output into a score."""
+        from sbert_repro.losses.cross_regression import CrossRegressionLoss
+        from sbert_repro.training.save import load_head
+
         head = CrossRegressionLoss(self._engine.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
@@ -134,6 +153,8 @@ class CrossEncoder:
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's fast tokenizer."""
+        from sbert_repro.backbone.transformer import load_tokenizer
+
         return load_tokenizer(self.folder)
 
     @property
@@ -153,7 +174,7 @@ class CrossEncoder:
         row = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         if not row:
             return np.empty(0, np.float32)
-        with bar(len(row), progress=self.progress) as advance:
+        with shown("scoring", len(row), unit="pairs", shown=self.progress) as advance:
             scores = self._engine.encode(
                 self.pieces(list(row)),
                 self._head,
@@ -179,10 +200,14 @@ class CrossEncoder:
 
     @cached_property
     def _form(self) -> PairTemplate:
+        from sbert_repro.data.tokens import PairTemplate
+
         return PairTemplate(self.tokenizer)
 
     @cached_property
     def _word_pieces(self) -> WordPieces:
+        from sbert_repro.data.tokens import WordPieces
+
         specials = self.tokenizer.num_special_tokens_to_add()
         longest = min(self.max_length, self._engine.positions - specials)
         return WordPieces(self.tokenizer, longest)

@@ -7,29 +7,34 @@ and `InferSentEncoder` has the published weights, which Tables 1, 2, 3, 5 and 7 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from sbert_repro import json_files
 from sbert_repro.aliases import name_of
-from sbert_repro.backbone import bilstm
-from sbert_repro.backbone.bilstm import BiLstmBackbone
-from sbert_repro.backbone.weights import AGAIN
+from sbert_repro.backbone import bilstm_folder
+from sbert_repro.backbone.weights import AGAIN, WEIGHTS
 from sbert_repro.batch import Tokens
 from sbert_repro.data.words import DESCRIPTION, WordRows, Words, WordTokenizer
-from sbert_repro.encoders.base import Vectors, find, pooling_named
+from sbert_repro.declared import declared
+from sbert_repro.encoders.base import ChosenPooling, Vectors, find
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.inference.engine import encode_padded
 from sbert_repro.storage import sha256_of
 
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import torch
+    from torch import Tensor, nn
+
+    from sbert_repro.backbone.bilstm import BiLstmBackbone
+
+_BACKBONE = "sbert_repro.backbone.bilstm.BiLstmBackbone"
 SOURCE = "https://dl.fbaipublicfiles.com/infersent"
 """Folder of infersent1.pkl and infersent2.pkl."""
 PADDINGS = ("v1", "masked")
@@ -64,7 +69,7 @@ class BiLstmEncoder:
     def __init__(
         self,
         path: str,
-        pooling: nn.Module | None = None,
+        pooling: nn.Module | str | None = None,
         *,
         hidden: int = 2048,
         tokenisation: str = "penn_treebank",
@@ -100,9 +105,9 @@ class BiLstmEncoder:
                 where="precision=int8",
                 mend="use precision=fp32 or bf16",
             )
-        self.vectors = bilstm.word_vectors(path, data_root, cache, progress)
+        self.vectors = bilstm_folder.word_vectors(path, data_root, cache, progress)
         self.tokenizer = WordTokenizer(self.vectors, path, split=tokenisation, markers=markers)
-        self.pooling = pooling_named("max") if pooling is None else pooling
+        self.pooling = ChosenPooling("max" if pooling is None else pooling)
         self.hidden = hidden
         self.label = label or f"untrained BiLSTM, 2 × {hidden:,}"
         self.facts: list[Fact] = list(self.vectors.facts)
@@ -113,10 +118,10 @@ class BiLstmEncoder:
         """What the vectors depend on: files by content, and settings; not where the files lie."""
         return {
             "encoder": "bilstm",
-            "version": [self.VERSION, BiLstmBackbone.VERSION],
+            "version": [self.VERSION, declared(_BACKBONE).constants["VERSION"]],
             "model": self._model_identity,
             "words": self.tokenizer.identity,
-            "pooling": [self.pooling.name, self.pooling.VERSION],
+            "pooling": self.pooling.identity,
             "max_length": self.max_length,
             "precision": self.precision,
         }
@@ -131,11 +136,15 @@ class BiLstmEncoder:
         return self._load().eval().to(self.device)
 
     def _load(self) -> BiLstmBackbone:
+        from sbert_repro.backbone import bilstm
+
         return bilstm.random_bilstm(self.vectors, self.hidden, UNTRAINED_SEED)
 
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
+        import torch
+
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
@@ -147,6 +156,8 @@ class BiLstmEncoder:
         Returns:
             Vectors: ``[N, D]``, float32.
         """
+        from sbert_repro.inference.engine import encode_padded
+
         row = {text: number for number, text in enumerate(dict.fromkeys(sentences))}
         if not row:
             return np.empty((0, self.backbone.width), np.float32)
@@ -174,6 +185,8 @@ class BiLstmEncoder:
         Returns:
             Tensor: ``[N, D]``, float32.
         """
+        import torch
+
         half = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             states = self.backbone(tokens)
@@ -194,7 +207,7 @@ class TrainedBiLstmEncoder(BiLstmEncoder):
     """
 
     def __init__(
-        self, folder: Path, pooling: nn.Module | None = None, *, label: str, **options: Any
+        self, folder: Path, pooling: nn.Module | str | None = None, *, label: str, **options: Any
     ) -> None:
         """Open the model and find its word vectors.
 
@@ -212,10 +225,10 @@ class TrainedBiLstmEncoder(BiLstmEncoder):
         options["max_length"] = options.get("max_length") or trained["max_length"]
         super().__init__(
             words["word_vectors"],
-            pooling_named(name_of(trained["pooling"]), folder) if pooling is None else pooling,
+            ChosenPooling(name_of(trained["pooling"]), folder).name if pooling is None else pooling,
             tokenisation=words["split"],
             markers=words["markers"],
-            hidden=bilstm.described(folder)["hidden"],
+            hidden=bilstm_folder.described(folder)["hidden"],
             label=label,
             **options,
         )
@@ -230,9 +243,11 @@ class TrainedBiLstmEncoder(BiLstmEncoder):
 
     @property
     def _model_identity(self) -> Any:
-        return sha256_of(self.folder / bilstm.WEIGHTS)
+        return sha256_of(self.folder / WEIGHTS)
 
     def _load(self) -> BiLstmBackbone:
+        from sbert_repro.backbone import bilstm
+
         return bilstm.load(self.folder, self.vectors)
 
 
@@ -256,7 +271,7 @@ class InferSentEncoder(BiLstmEncoder):
 
     VERSION: ClassVar[int] = 1
     trained_as: ClassVar[str] = ""  # published weights are scored, not trained on
-    longest: ClassVar[int] = BiLstmBackbone.positions
+    longest: ClassVar[int] = sys.maxsize  # a recurrent network has no last position
 
     def __init__(
         self,
@@ -338,6 +353,8 @@ class InferSentEncoder(BiLstmEncoder):
         return sha256_of(self.file)
 
     def _load(self) -> BiLstmBackbone:
+        from sbert_repro.backbone import bilstm
+
         weights = published_weights(self.file)
         hidden = int(weights[_SHAPE].shape[-1])
         own = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
@@ -368,6 +385,9 @@ def published_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If it is not that.
     """
+    import torch
+    from torch import Tensor
+
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as problem:  # a damaged file and a pickle of objects raise different kinds

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from sbert_repro.backbone.find_model import find_model
 from sbert_repro.encoders.transformer import TransformerEncoder, describe
 from sbert_repro.errors import UserError
 
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from torch import nn
+
 
 def released(
     path: str,
-    pooling: nn.Module | None = None,
+    pooling: nn.Module | str | None = None,
     *,
     label: str | None = None,
     revision: str | None = None,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from sbert_repro.backbone.bilstm import is_bilstm
+from sbert_repro.backbone.bilstm_folder import is_bilstm
 from sbert_repro.encoders.base import reads_pairs, trained_with
 from sbert_repro.encoders.cross_encoder import CrossEncoder
 from sbert_repro.encoders.infersent import TrainedBiLstmEncoder
@@ -15,6 +13,9 @@ from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import Ledger
 from sbert_repro.training.run import whole_model
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from torch import nn
 
 Trained = TransformerEncoder | CrossEncoder | TrainedBiLstmEncoder
 
@@ -25,7 +26,7 @@ def from_run(
     *,
     label: str | None = None,
     max_length: int | None = None,
-    pooling: nn.Module | None = None,
+    pooling: nn.Module | str | None = None,
     precision: str = "fp32",
     engine: str = "auto",
     progress: bool = False,

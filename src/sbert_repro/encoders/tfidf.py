@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 VERSION = 1
 """Raised when the same sentences would give other vectors."""
@@ -51,6 +53,8 @@ class TfidfEncoder:
         Raises:
             UserError: If no sentence holds a word of at least two letters.
         """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         vectorizer = TfidfVectorizer(dtype=np.float32)
         try:
             vectorizer.fit(list(dict.fromkeys(sentences)))

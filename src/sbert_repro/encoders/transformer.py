@@ -7,26 +7,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from sbert_repro import json_files
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts, weights_folder
-from sbert_repro.backbone.transformer import TransformerBackbone, load_tokenizer
 from sbert_repro.backbone.weights import AGAIN
-from sbert_repro.data.batches import Prefetched
-from sbert_repro.data.tokens import WordPieces
-from sbert_repro.encoders.base import Vectors, pooling_named, reads_pairs, trained_with
+from sbert_repro.declared import declared
+from sbert_repro.encoders.base import ChosenPooling, Vectors, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.facts import fact
-from sbert_repro.inference.engine import Advance, Engine, bar
+from sbert_repro.inference.choice import check_engine
+from sbert_repro.progress import Advance
+from sbert_repro.progress import progress as shown
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    import torch
+    from torch import Tensor, nn
+
+    from sbert_repro.data.tokens import WordPieces
+    from sbert_repro.inference.engine import Engine
 
 _log = logging.getLogger(__name__)
+_BACKBONE = "sbert_repro.backbone.transformer.TransformerBackbone"
 MAX_LENGTH = 128
 """Word pieces of a sentence, [CLS] and [SEP] not counted, where nothing says otherwise."""
 BLOCK = 8192
@@ -51,7 +57,7 @@ class TransformerEncoder:
     def __init__(
         self,
         path: str,
-        pooling: nn.Module | None = None,
+        pooling: nn.Module | str | None = None,
         *,
         label: str | None = None,
         revision: str | None = None,
@@ -67,7 +73,8 @@ class TransformerEncoder:
 
         Args:
             path: A folder or a Hub id; see `find_model`.
-            pooling: ``(states, mask) -> [N, D]``; ``None``: what the folder says, else MEAN.
+            pooling: ``(states, mask) -> [N, D]``, or its name; ``None``: what the folder says, else
+                MEAN.
             label: ``None``: the last part of ``path``.
             revision: On the Hub.
             layer: The layer whose states are pooled; a name from `LAYERS`.
@@ -92,33 +99,42 @@ class TransformerEncoder:
                 mend=f"use encoder.layer={described.layer}",
             )
         own = described.pooling or "mean"
-        self.pooling = pooling_named(own, self.folder) if pooling is None else pooling
+        self.pooling = ChosenPooling(own if pooling is None else pooling, self.folder)
         self.label = label or Path(path).name
         self.facts = weights_facts(path, revision, self.folder)
         if described.pooling and described.pooling != self.pooling.name:
             if described.ours:
-                given = {"trained": own, "given": str(self.pooling.name)}
+                given = {"trained": own, "given": self.pooling.name}
                 self.facts.append(fact("other_pooling", model=self.label, **given))
             else:
                 _log.info("%s names pooling=%s; %s is used", path, own, self.pooling.name)
         self.layer, self.precision, self.progress = layer, precision, progress
         self.normalize = described.normalize
         self.max_length = max_length or described.max_length or MAX_LENGTH
-        self._engine = Engine(engine, self.folder, self.pooling, layer=layer, precision=precision)
+        check_engine(engine, precision)
+        self._asked = engine
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from sbert_repro.inference.engine import Engine
+
+        chosen, pooling = self._asked, self.pooling.module
+        return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the vectors depend on: files by content, and settings; not where the files lie."""
         return {
             "encoder": "transformer",
-            "version": [self.VERSION, TransformerBackbone.VERSION],
+            "version": [self.VERSION, declared(_BACKBONE).constants["VERSION"]],
             "model": model_sha256(self.folder),
-            "pooling": [self.pooling.name, self.pooling.VERSION],
+            "pooling": self.pooling.identity,
             "layer": self.layer,
             "max_length": self.max_length,
             "normalize": self.normalize,
             "precision": self.precision,
-            **self._engine.rounding,
+            # In fp32 all engines give one vector, and none has to be made ready to say so.
+            **({} if self.precision == "fp32" else self._engine.rounding),
         }
 
     @property
@@ -129,6 +145,8 @@ class TransformerEncoder:
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's fast tokenizer."""
+        from sbert_repro.backbone.transformer import load_tokenizer
+
         return load_tokenizer(self.folder)
 
     @property
@@ -152,7 +170,7 @@ class TransformerEncoder:
         texts = list(row)
         starts = range(0, len(texts), BLOCK)
         vectors = np.empty((len(texts), self._engine.width), np.float32)
-        with bar(len(texts), progress=self.progress) as advance:
+        with shown("encoding", len(texts), shown=self.progress) as advance:
             blocks = self.encode_blocks([texts[at : at + BLOCK] for at in starts], advance)
             for at, block in zip(starts, blocks, strict=True):
                 vectors[at : at + BLOCK] = block
@@ -176,6 +194,8 @@ class TransformerEncoder:
         Yields:
             Vectors: ``[n, D]`` of each block.
         """
+        from sbert_repro.data.batches import Prefetched
+
         split, total = self._word_pieces.copy(), 0
 
         def pieces_of(block: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
@@ -204,6 +224,8 @@ class TransformerEncoder:
 
     @cached_property
     def _word_pieces(self) -> WordPieces:
+        from sbert_repro.data.tokens import WordPieces
+
         positions = self._engine.positions - self.tokenizer.num_special_tokens_to_add()
         return WordPieces(self.tokenizer, min(self.max_length, int(positions)))
 
@@ -217,6 +239,8 @@ class TransformerEncoder:
         Returns:
             Tensor: ``[N, D]``, float32.
         """
+        from torch import nn
+
         vectors: Tensor = self.pooling(states.float(), mask)
         return nn.functional.normalize(vectors, dim=1) if self.normalize else vectors
 

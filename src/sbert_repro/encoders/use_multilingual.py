@@ -10,12 +10,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from sbert_repro.data.packages import USE_MULTILINGUAL
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.facts import Fact
-from sbert_repro.inference.engine import bar
+from sbert_repro.progress import progress as shown
 
 _BLOCK = 512
 """Sentences between two steps of the bar; the package makes its own batches, without padding."""
@@ -63,6 +62,8 @@ class UseMultilingualEncoder:
     @cached_property
     def model(self) -> Any:
         """The network, with as many threads as everything else here has."""
+        import torch
+
         name = self._package.parent.name
         # By its path: another module of this name earlier on the path would not have been checked.
         found = importlib.util.spec_from_file_location(name, self._package)
@@ -84,7 +85,7 @@ class UseMultilingualEncoder:
         # Half of a surrogate pair has no place in UTF-8 and becomes a question mark.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in row]
         vectors = np.empty((len(texts), self.width), np.float32)
-        with bar(len(texts), progress=self.progress) as advance:
+        with shown("encoding", len(texts), shown=self.progress) as advance:
             for start in range(0, len(texts), _BLOCK):
                 block = texts[start : start + _BLOCK]
                 vectors[start : start + len(block)] = self.model.encode(block)

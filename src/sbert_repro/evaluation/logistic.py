@@ -20,17 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 from sbert_repro.errors import UserError
+
+if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
+    from sklearn.linear_model import LogisticRegression
+    from torch import Tensor
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -196,6 +196,8 @@ def _choose(models: Models, tests: int) -> tuple[Ints, float]:
 
 def _stratified(rows: Ints, labels: Ints, classifier: Classifier) -> list[Fold]:
     """Split rows into folds with the same share of each class; only labels and order count."""
+    from sklearn.model_selection import StratifiedKFold
+
     # Classes with fewer rows than folds are missing from some folds; SentEval goes on as well.
     if (most := int(np.bincount(labels[rows]).max())) < classifier.kfold:
         raise UserError(
@@ -296,6 +298,8 @@ class BatchedTrainer:
             features: ``[N, D - 1]``; the classifiers have their precision.
             labels: Class ids ``[N]``, 0 to C - 1.
         """
+        import torch
+
         self.options = options
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         count, width = features.shape
@@ -323,12 +327,15 @@ class BatchedTrainer:
         Returns:
             BatchedModels: The best weights of each problem by its dev rows.
         """
+        import torch
+
         weights = self.start.new_empty(*strengths.shape, *self.start.shape)
         correct = np.zeros(strengths.shape, np.int64)
 
         def train(members: Ints) -> None:
             group = [folds[number] for number in members]
-            best, correct[members] = self._train_group(group, strengths[members])
+            with torch.inference_mode():
+                best, correct[members] = self._train_group(group, strengths[members])
             weights[torch.from_numpy(members)] = best
 
         with one_thread_each() as cores:
@@ -353,7 +360,6 @@ class BatchedTrainer:
             groups += np.array_split(members, math.ceil(len(members) / most))
         return groups
 
-    @torch.inference_mode()
     def _train_group(self, group: Sequence[Fold], strengths: Doubles) -> tuple[Tensor, Ints]:
         """Train F × S problems that take the same number of steps a pass, each to its own end.
 
@@ -367,6 +373,8 @@ class BatchedTrainer:
             tuple[Tensor, Ints]: The best weights of each problem ``[F, S, C, D]``, and how many dev
             rows they get right ``[F, S]``.
         """
+        import torch
+
         options = self.options
         # Folds of one size share a stream: SentEval seeds each classifier anew.
         streams = {_size(fold): _stream(fold, options.seed) for fold in group}
@@ -418,6 +426,8 @@ class BatchedTrainer:
             in the last batch may be any row; the label of each row as 0 and 1 ``[K, F, 1, C, B]``;
             and the weight of a row of the last batch ``[F, 1, 1, B]``: 1 / its rows, filler 0.
         """
+        import torch
+
         size = self.options.batch_size
         sizes = sorted({_size(fold) for fold in folds})
         orders = {key: streams[key].permutation(key[1]) for key in sizes}
@@ -451,6 +461,8 @@ def _stream(fold: Fold, seed: int) -> np.random.RandomState:
 
 def _first_weights(classes: int, width: int, seed: int) -> Tensor:
     """Return what ``nn.Linear`` starts from after ``torch.manual_seed(seed)``, the bias last."""
+    import torch
+
     random = torch.Generator().manual_seed(seed)
     bound = 1 / math.sqrt(width)
     weight = torch.empty(classes, width).uniform_(-bound, bound, generator=random)
@@ -468,6 +480,8 @@ class _Problems:
     def __init__(
         self, features: Tensor, start: Tensor, strengths: Doubles, learning_rate: float
     ) -> None:
+        import torch
+
         self.features = features
         self.decay = torch.from_numpy(strengths).to(start)[:, :, None, None]
         self.weights = start.repeat(*strengths.shape, 1, 1)
@@ -478,6 +492,8 @@ class _Problems:
 
     def run(self, batches: Tensor, targets: Tensor, last_weights: Tensor) -> None:
         """Take one optimizer step for each batch of a pass."""
+        import torch
+
         folds, strengths, classes, width = self.weights.shape
         last, size = len(batches) - 1, last_weights.shape[-1]
         flat = self.weights.view(folds, strengths * classes, width)
@@ -499,6 +515,8 @@ class _Problems:
             self._adam(gradient)
 
     def _adam(self, gradient: Tensor) -> None:
+        import torch
+
         self.steps += 1
         correction = math.sqrt(1 - _BETA2**self.steps)
         rate = self.learning_rate * correction / (1 - _BETA1**self.steps)
@@ -510,6 +528,8 @@ class _Problems:
 
     def keep(self, folds: Ints, strengths: Ints) -> None:
         """Drop all problems but ``folds [F']``, and ``strengths [F', S']`` of each of these."""
+        import torch
+
         chosen = torch.from_numpy(folds)[:, None], torch.from_numpy(strengths)
         self.weights, self.decay = self.weights[chosen], self.decay[chosen]
         self.mean, self.square = self.mean[chosen], self.square[chosen]
@@ -541,6 +561,8 @@ class BatchedModels:
 
 def _correct(features: Tensor, labels: Tensor, weights: Tensor, rows: Ints) -> Tensor:
     """Tell which rows ``[m]`` the classifiers ``[S, C, D]`` of a fold get right: ``[S, m]``."""
+    import torch
+
     chosen = torch.from_numpy(rows).to(features.device)
     # [S, C, D] x [D, m] -> [S, C, m]
     return (weights @ features[chosen].T).argmax(1) == labels[chosen]
@@ -548,6 +570,8 @@ def _correct(features: Tensor, labels: Tensor, weights: Tensor, rows: Ints) -> T
 
 def _count_correct(features: Tensor, labels: Tensor, weights: Tensor, rows: Sequence[Ints]) -> Ints:
     """Count the rows of each fold that the classifiers ``[F, S, C, D]`` get right: ``[F, S]``."""
+    import torch
+
     counts = torch.empty(weights.shape[:2], dtype=torch.int64, device=weights.device)
     for fold, numbers in enumerate(rows):
         counts[fold] = _correct(features, labels, weights[fold], numbers).sum(1)
@@ -564,6 +588,8 @@ def one_thread_each() -> Iterator[int]:
     Yields:
         int: How many threads there were, which may each do work of their own instead.
     """
+    import torch
+
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -622,6 +648,7 @@ class SklearnTrainer:
 
     def fit(self, folds: Sequence[Fold], strengths: Doubles) -> SklearnModels:
         """Train every fold with each of its values of C ``[F, S]``."""
+        from sklearn.linear_model import LogisticRegression
 
         def fit_one(fold: Fold, strength: float) -> LogisticRegression:
             model = LogisticRegression(C=strength, max_iter=self.options.max_iter)

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
-from sbert_repro.compose import build
+from sbert_repro.compose import build, word_of
 from sbert_repro.config import plain, run_key
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
 from sbert_repro.encoders.run import from_run
@@ -136,6 +135,8 @@ def evaluate_once(
 def _compute(encoder: Model, data: Sequence[TaskData], cache: Path | None) -> list[Record]:
     if not data:
         return []
+    import torch  # seconds, which scores that are found do not wait for
+
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     scores = score_tasks(encoder, data, cache)
     seconds = (time.monotonic() - clock) / len(data)
@@ -181,7 +182,7 @@ def encoder_of(config: DictConfig, run: str | None = None) -> Model:
     if run is not None:
         paths = {"data_root": config.paths.data, "cache": config.paths.cache}
         return from_run(run, str(_runs(config)), **paths, **options)
-    pooling = None if config.pooling is None else build(config.pooling)
+    pooling = None if config.pooling is None else word_of(config.pooling)
     model: Model = build(
         config.encoder, pooling=pooling, models_root=config.paths.models, **options
     )

@@ -8,7 +8,7 @@ uncased model does that itself); empty ones are embedded like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from sbert_repro.evaluation.logistic import (
 from sbert_repro.evaluation.tasks import Task, combined_sha256
 from sbert_repro.evaluation.vectors import encode_sets, rows_of
 from sbert_repro.facts import Fact
+from sbert_repro.storage import sha256_of
 
 VERSION = 1
 """Raised when a score changes its meaning, so that no older record passes for a newer one."""
@@ -109,6 +110,18 @@ def load(
         UserError: If a file is missing, damaged or not the record's, or has one label only.
     """
     record = dataset(task.dataset)
+    paths = [split_path(record, data_root, name) for name in task.splits]
+    # Asked for again with every row and seed of a table; a file that changes is read again.
+    state = tuple(sha256_of(path) if path.is_file() else "" for path in paths)
+    read_once = _read(task, data_root, allow_partial, state)
+    return replace(read_once, classifier=classifier or BatchedClassifier())
+
+
+@cache
+def _read(
+    task: Task, data_root: Path, allow_partial: bool, _state: tuple[str, ...]
+) -> TransferData:
+    record = dataset(task.dataset)
     splits = [
         _sorted(read(record, data_root, name, allow_partial=allow_partial)) for name in task.splits
     ]
@@ -124,7 +137,7 @@ def load(
     ends = np.cumsum([len(split) for split in splits])
     return TransferData(
         task=task,
-        classifier=classifier or BatchedClassifier(),
+        classifier=BatchedClassifier(),
         texts=[[t for split in splits for t in split.texts[c]] for c in record.text_columns],
         labels=np.concatenate(labels),
         parts=np.split(np.arange(ends[-1]), ends[:-1]),

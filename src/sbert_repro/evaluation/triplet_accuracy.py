@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import dataset
@@ -125,6 +124,8 @@ def _hits(
 
 def _interval(hits: int, total: int) -> tuple[float, float]:
     """Return Wilson's interval of a share; with this many triplets, a bootstrap would agree."""
+    from scipy.stats import norm
+
     z = float(norm.ppf((1 + LEVEL) / 2))
     share, weight = hits / total, z * z / total
     centre = (share + weight / 2) / (1 + weight)

@@ -14,8 +14,7 @@ reference on the machine at hand, and where they do not agree the reference comp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +22,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from sbert_repro.backbone import packed
@@ -40,10 +37,11 @@ from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import pad
 from sbert_repro.data.tokens import WordPieces
 from sbert_repro.errors import UserError
+from sbert_repro.inference.choice import check_engine
 from sbert_repro.pooling.cls import ClsPooling
+from sbert_repro.progress import Advance
 from sbert_repro.similarity import cosine
 
-ENGINES = ("auto", "packed", "reference")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Types of products in floating point; ``int8`` has states in fp32 around its products."""
 BUDGET = {
@@ -63,13 +61,9 @@ LEAST_COSINE = 0.9995
 """Of bf16 vectors with the reference's in fp32."""
 LEAST_COSINE_INT8 = 0.99
 """Of vectors from 8-bit products with the reference's; MiniLM's on STSb have 0.998 or more."""
-LONG_WORK = 4000
-"""Sentences from which on a progress bar is worth a line."""
 
 Rows = NDArray[np.int64]
 """Numbers of the sentences in a batch."""
-Advance = Callable[[int], None]
-"""Told of each batch how many sentences it had."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +83,7 @@ class Engine:
         """Choose nothing yet.
 
         Args:
-            engine: A name from ``ENGINES``; ``auto`` is ``packed`` where that is possible, and
+            engine: A name from `choice.ENGINES`; ``auto`` is ``packed`` where that is possible, and
                 otherwise ``reference``, with a line in the log.
             folder: The model's folder.
             pooling: ``(states, mask) -> [N, D]``.
@@ -99,17 +93,7 @@ class Engine:
         Raises:
             UserError: If there is no such engine, or it has no such precision.
         """
-        if engine not in ENGINES:
-            raise UserError(
-                f"there is no such engine; there are: {', '.join(ENGINES)}",
-                where=f"engine={engine}",
-            )
-        if engine == "reference" and precision == "int8":
-            raise UserError(
-                "only the packed engine has 8-bit products",
-                where="engine=reference precision=int8",
-                mend="use precision=fp32, or engine=packed",
-            )
+        check_engine(engine, precision)
         self._asked, self._folder, self._pooling = engine, folder, pooling
         self._layers, self._precision = LAYERS[layer], precision
         self._layer, self._first_only = layer, layer == "last" and isinstance(pooling, ClsPooling)
@@ -431,28 +415,3 @@ def _run(
             advance(len(rows))
     assert vectors is not None, "nothing to encode"
     return vectors
-
-
-@contextmanager
-def bar(total: int, *, progress: bool) -> Iterator[Advance]:
-    """Draw a bar while the block runs; it is gone when done.
-
-    Args:
-        total: Sentences to come.
-        progress: Show the bar when the work is long.
-
-    Yields:
-        To be told how many sentences are done.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    disable = not progress or total < LONG_WORK
-    # On stderr, because stdout carries results.
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=disable) as drawn:
-        task = drawn.add_task("sentences", total=total)
-        yield lambda done: drawn.advance(task, done)

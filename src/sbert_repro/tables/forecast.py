@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sbert_repro.benchmarks import train
+from sbert_repro.benchmarks import training_speed
 from sbert_repro.config import plain
 from sbert_repro.ledger import machine
 from sbert_repro.tables.plan import AllTables, Record, alike, duration_key, seconds_of
@@ -113,16 +113,16 @@ def hours(total: AllTables, records: Iterable[Record], results: Path, profile: s
     """
     if not total.stages:
         return []
-    found = _measured(total, list(records), train.speeds(results))
+    found = _measured(total, list(records), training_speed.speeds(results))
     lines = [_line(where, one, total) for where, one in found.items()]
     if not any(one.gpus and one.seconds for one in found.values()):
-        how = train.advice(results / profile / train.FILE)
+        how = training_speed.advice(results / profile / training_speed.FILE)
         lines.append(f"No estimate for GPUs: nothing like it was measured on one; {how}.")
     return lines
 
 
 def _measured(
-    total: AllTables, records: list[Record], speeds: list[train.TrainingSpeed]
+    total: AllTables, records: list[Record], speeds: list[training_speed.TrainingSpeed]
 ) -> dict[str, _Measured]:
     """Find the time of every training on each machine; the ledger's own comes first."""
     found: dict[str, _Measured] = {}

@@ -28,20 +28,23 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from omegaconf import DictConfig, open_dict
 
+from sbert_repro.cli import TERMINATED, sigterm_as_exit
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError, is_out_of_memory
+from sbert_repro.facts import duration
 from sbert_repro.ledger import Ledger, Published, provenance
+from sbert_repro.progress import EVERY
 from sbert_repro.redaction import log_masked, masked
 from sbert_repro.storage import filling, write_file, write_once
 from sbert_repro.tables.plan import (
@@ -60,7 +63,6 @@ from sbert_repro.tables.render import spent
 PATIENCE = 120.0
 """Seconds that a training has to save its checkpoint after SIGTERM, before it is killed."""
 _THREADS = "OMP_NUM_THREADS"
-_TERMINATED = 143
 _TRIES = 2
 """How often a job is begun whose process is killed."""
 _log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class LedgerWork:
 
     def __init__(self, config: DictConfig, group: str | None = None) -> None:
         self.wandb, self.group = config.wandb, group
+        self._asked: tuple[DictConfig | None, dict[str, Any]] = None, {}
         results = Path(config.paths.results)
         self.ledger = Ledger(results / "runs")
         profile = config.profile
@@ -90,7 +93,9 @@ class LedgerWork:
         """Return what the key of a training run is made of."""
         from sbert_repro.training.run import settings_of
 
-        return settings_of(config, list(overrides))
+        found = settings_of(config, list(overrides))
+        self._asked = config, found
+        return found
 
     def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
         """Return the folds or topics that are there."""
@@ -126,7 +131,10 @@ class LedgerWork:
         """Return the record of a run; a UserError says that it diverged."""
         from sbert_repro.training.run import find
 
-        return find(config, list(overrides), self.ledger, self.published)
+        # A plan has just asked for them; they take longer to compute than a record to read.
+        of, settings = self._asked
+        known = settings if of is config else None
+        return find(config, list(overrides), self.ledger, self.published, known)
 
     def records(self) -> list[Record]:
         """Return all records there are."""
@@ -243,13 +251,15 @@ def hours_on_cpu(config: DictConfig, stages: Sequence[Stage], work: LedgerWork) 
     Returns:
         One line; without any measurement it names the command that makes one.
     """
-    from sbert_repro.benchmarks import train
+    from sbert_repro.benchmarks import training_speed
 
     records = [one for one in work.records() if not one.get("hardware", {}).get("gpus")]
     cost, new = cost_of_trainings(stages, records)
     said = [spent(cost)] if cost.like else []
     configs = [stage.config for stage in new]
-    said += train.hours(configs, Path(config.paths.results), config.profile.name, on_cpu=True)
+    said += training_speed.hours(
+        configs, Path(config.paths.results), config.profile.name, on_cpu=True
+    )
     said += ["Once finished, a run measures those like it."] if new else []
     runs = "1 training runs" if len(stages) == 1 else f"{len(stages)} trainings run"
     return f"trainer.accelerator=auto finds no GPU: {runs} on the CPU. {' '.join(said)}"
@@ -437,7 +447,7 @@ class Processes:
         is killed is tried once more. Ctrl-C and SIGTERM end the processes after they have saved
         their checkpoints, and so does the death of this one.
         """
-        waiting, tries = list(jobs), Counter[int]()
+        waiting, tries, begun = list(jobs), Counter[int](), time.monotonic()
         failed: dict[str, Result] = {}
         busy: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
         idle: list[ProcessPoolExecutor] = []
@@ -459,7 +469,7 @@ class Processes:
                             _log.info("%s", job.title)
                             pool = idle.pop() if idle else self._pool(their_end)
                             busy[self._submit(pool, job)] = job, pool
-                    for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    for future in _next_ended(busy, len(jobs), len(waiting), begun):
                         job, pool = busy.pop(future)
                         result = self._result(future, job, last=tries[job.number] == _TRIES)
                         if result is None:
@@ -523,6 +533,22 @@ class Processes:
         return Result(reason=reason)
 
 
+def _next_ended(
+    busy: Collection[Future[Result]], total: int, waiting: int, begun: float
+) -> set[Future[Result]]:
+    """Wait until a job ends, and say from time to time that they are at work."""
+    while not (ended := wait(busy, EVERY, return_when=FIRST_COMPLETED).done):
+        _log.info("%s", _standing(total, waiting, len(busy), begun))
+    return ended
+
+
+def _standing(total: int, waiting: int, busy: int, begun: float) -> str:
+    """Say how far the jobs are, and when they may be done if the others take as long."""
+    done, seconds = total - waiting - busy, time.monotonic() - begun
+    left = f", about {duration(seconds / done * (total - done))} left" if done else ""
+    return f"{done} of {total} jobs done, {busy} at work, for {duration(seconds)}{left}"
+
+
 def claims(job: Job) -> set[str]:
     """Return what no other process should want meanwhile: it would wait for a lock of the ledger.
 
@@ -559,24 +585,6 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM end this process in order, the others before it.
-
-    Yields:
-        Nothing.
-    """
-
-    def end(_number: int, _frame: object) -> NoReturn:
-        raise SystemExit(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 _worker: list[tuple[Work, int]] = []
 """In a worker's process: its work, and how many jobs there are at a time."""
 
@@ -606,7 +614,7 @@ def _execute(job: Job) -> Result:
     except SystemExit:
         # Told to end. The executor would send this back as a result and wait for the next job.
         sys.stdout.flush(), sys.stderr.flush()
-        os._exit(_TERMINATED)
+        os._exit(TERMINATED)
     # What this process keeps of the GPU's memory for later is missing beside it.
     gc.collect()
     torch = sys.modules.get("torch")

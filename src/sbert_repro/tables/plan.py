@@ -732,14 +732,15 @@ def _duration_key(settings: dict[str, Any]) -> str:
 
 def _same_task(plan: Plan, job: Job, task: str) -> list[Record]:
     """Return records of this task for other models of the table with the same backbone."""
-    found = [
-        other.scores.get(task)
-        for other in plan.jobs
-        if other.config is not None
-        and job.config is not None
-        and other.config.encoder.get("path") == job.config.encoder.get("path")
+    if job.config is None:
+        return []
+    scored = [(other, record) for other in plan.jobs if (record := other.scores.get(task))]
+    path = job.config.encoder.get("path") if scored else None
+    return [
+        record
+        for other, record in scored
+        if other.config is not None and other.config.encoder.get("path") == path
     ]
-    return [record for record in found if record is not None]
 
 
 def missing_stages(jobs: Iterable[Job]) -> list[Stage]:

@@ -46,6 +46,7 @@ from rich.table import Table as Grid
 
 from sbert_repro.backbone.find_model import find_model
 from sbert_repro.backbone.transformer import load_config
+from sbert_repro.cli import sigterm_as_exit
 from sbert_repro.compose import prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
@@ -57,7 +58,6 @@ from sbert_repro.tables.launch import (
     PATIENCE,
     Files,
     score_model,
-    sigterm_as_exit,
     store,
     train_stage,
     without_bars,

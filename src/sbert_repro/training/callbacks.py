@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,22 +14,23 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from sbert_repro.batch import Batch, Tokens
 from sbert_repro.data.batches import Column, pad
 from sbert_repro.errors import Diverged
+from sbert_repro.progress import Progress
 from sbert_repro.similarity import cosine, spearman
 from sbert_repro.training.checkpoints import LAST, BestWeights
 from sbert_repro.training.devices import ends_after
+from sbert_repro.training.looks import is_look
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingRate
 from sbert_repro.training.tracking import Tracking
 
 _BATCH = {"cpu": 64, "cuda": 1024}
 """Dev sentences in one pass of the network."""
+_log = logging.getLogger(__name__)
 _FETCH_EVERY = 50
 """Steps between two looks at the losses, at most."""
 _SHOWN_ROWS = 16
@@ -221,24 +223,6 @@ class LossCurve:
         return sum(first) / len(first), sum(last) / len(last)
 
 
-def is_look(step: int, epoch_steps: int, every: int | None) -> bool:
-    """Tell whether dev is scored after a step, the run's last one apart.
-
-    # paper: silent / here: the steps are counted from each epoch's start, and dev is scored at its
-    # end too, as in the authors' code / effect: which weights of several epochs are kept
-
-    Args:
-        step: Steps of the run so far.
-        epoch_steps: Steps of an epoch.
-        every: Steps between two looks; ``None``: only at the end of each epoch.
-
-    Returns:
-        Whether it is.
-    """
-    in_epoch = step % epoch_steps
-    return in_epoch == 0 or (every is not None and in_epoch % every == 0)
-
-
 class Steps(Protocol):
     """What a callback knows of the run's loader: `epoch_steps` of an epoch, `steps` of the run."""
 
@@ -360,6 +344,12 @@ class DevAndCheckpoint(Callback):
             self._note_saved(step)
             if self._best is not None and trainer.is_global_zero:
                 self._best.delete_others(self.best_step)
+        if ends and trainer.is_global_zero:
+            _log.warning(
+                "ended by SIGTERM: checkpoint saved at step %s of %s; the same command goes on",
+                f"{step:,}",
+                f"{self._loader.steps:,}",
+            )
         if ends and not trainer.received_sigterm:
             raise SIGTERMException
 
@@ -437,7 +427,7 @@ class DevAndCheckpoint(Callback):
 
 
 class ProgressBar(Callback):
-    """Steps done and left, with the last dev score; only on a terminal.
+    """Steps done and left, with the last dev score: a bar, or lines where there is no terminal.
 
     Args:
         evaluation: Knows the dev scores.
@@ -445,35 +435,31 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, evaluation: DevAndCheckpoint, steps: int) -> None:
-        console = Console(stderr=True)
-        self._evaluation = evaluation
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("dev {task.fields[dev]:.2f}"),
-            console=console,
-            transient=True,
-            refresh_per_second=2,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("training", total=steps, dev=math.nan)
+        self._evaluation, self._steps = evaluation, steps
+        self._shown: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
-        """Show the bar, in the first of several processes."""
+        """Begin, in the first of several processes."""
         if trainer.is_global_zero:
-            self._bar.start()
+            self._shown = Progress("training", self._steps, "steps", done=trainer.global_step)
+            self._shown.start()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Advance the bar."""
+        """Advance."""
         dev = self._evaluation.last_score
-        self._bar.update(self._task, completed=trainer.global_step, dev=dev)
+        if self._shown is not None:
+            said = "" if math.isnan(dev) else f"dev {dev:.2f}"
+            self._shown.to(trainer.global_step, said)
 
     def on_train_end(self, trainer: Trainer, module: Any) -> None:
-        """Remove the bar."""
-        self._bar.stop()
+        """End."""
+        self._stop(finished=True)
 
     def on_exception(self, trainer: Trainer, module: Any, exception: BaseException) -> None:
-        """Remove the bar."""
-        self._bar.stop()
+        """End; somebody else says why."""
+        self._stop(finished=False)
+
+    def _stop(self, *, finished: bool) -> None:
+        if self._shown is not None:
+            self._shown.stop(finished=finished)
+            self._shown = None

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from sbert_repro.backbone.packed import PackedTokens, pack
 from sbert_repro.batch import Batch
-from sbert_repro.compose import get_object
+from sbert_repro.compose import declaration
 from sbert_repro.config import plain
 from sbert_repro.data.batches import BatchStream, Column, Prefetched
 from sbert_repro.data.read import Split, read, split_path
@@ -137,7 +137,7 @@ def _tokenise(
             facts.append(fact("texts_cut", **of, count=count, unit=unit, length=length))
 
     count_cut(sum(column.truncated for column in columns), "texts", max_length)
-    if get_object(config.loss["_target_"]).columns > 1:
+    if declaration(config.loss).constants["columns"] > 1:
         return columns, facts
     pairs = PairColumn(columns[0], columns[1], PairTemplate(tokenizer), pair_length, swapped)
     count_cut(pairs.cut, "pairs", pair_length)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +34,6 @@ from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.optimizers import ShrinkingSgd, warm_up
 from sbert_repro.training.save import save_model
 from sbert_repro.training.tracking import Tracking
-
-VERSION = 1
-"""Raised by hand when the same options would train another model."""
 
 _PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _TERMINATED = 143
@@ -201,7 +200,8 @@ def _train(
         loader.prepare = (lambda batch: prepare(share(batch, rank, count))) if several else prepare
         keep_best = plain(config.checkpoint) == "best_dev"
         try:
-            trainer.fit(module, loader, ckpt_path=to_continue(checkpoints, module, keep_best))
+            with _sigterm_left_to_lightning():
+                trainer.fit(module, loader, ckpt_path=to_continue(checkpoints, module, keep_best))
         except SIGTERMException:
             raise SystemExit(_TERMINATED) from None
         except SystemExit as ended:
@@ -211,6 +211,19 @@ def _train(
         finally:
             loader.close()
     return rank == 0
+
+
+@contextmanager
+def _sigterm_left_to_lightning() -> Iterator[None]:
+    """Let a run end after a step: Lightning would call the command's own handler as well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from omegaconf import DictConfig
 
-from sbert_repro.backbone import bilstm, fused, transformer
-from sbert_repro.backbone.bilstm import BiLstmBackbone
+from sbert_repro.backbone import bilstm_folder
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts
-from sbert_repro.backbone.transformer import TransformerBackbone
-from sbert_repro.compose import get_object
+from sbert_repro.compose import declaration
 from sbert_repro.config import plain
 from sbert_repro.data.word_vectors import WordVectors
 from sbert_repro.data.words import WordTokenizer
+from sbert_repro.declared import declared
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
 
-Backbone = TransformerBackbone | BiLstmBackbone
+if TYPE_CHECKING:  # seconds to import, and the key of a run needs none of it
+    from sbert_repro.backbone.bilstm import BiLstmBackbone
+    from sbert_repro.backbone.transformer import TransformerBackbone
+
+Backbone: TypeAlias = "TransformerBackbone | BiLstmBackbone"
+_FUSED = "sbert_repro.backbone.fused"
+_BACKBONES = {
+    "bilstm": "sbert_repro.backbone.bilstm.BiLstmBackbone",
+    "transformer": "sbert_repro.backbone.transformer.TransformerBackbone",
+}
 
 
 def _trained_as(config: DictConfig) -> str:
     """Return the kind of backbone that the encoder's class names; "" if it cannot be trained."""
-    return str(getattr(get_object(config.encoder["_target_"]), "trained_as", ""))
+    return str(declaration(config.encoder).constants.get("trained_as", ""))
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -38,27 +46,32 @@ def identity(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: If the model or the word vectors are missing, or the encoder cannot be trained.
     """
-    encoder = config.encoder
-    if _trained_as(config) == "bilstm":
-        tokenizer = _word_tokenizer(config, _word_vectors(config))
-        return {
-            "words": tokenizer.identity,
-            "hidden": encoder.hidden,
-            "layer": BiLstmBackbone.layer,
-            "version": BiLstmBackbone.VERSION,
-        }
-    if _trained_as(config) != "transformer":
+    encoder, kind = config.encoder, _trained_as(config)
+    if kind not in _BACKBONES:
         raise UserError(
             "cannot be fine-tuned",
             where=f"encoder {encoder.get('label')}",
             mend="use a transformer, such as encoder=bert_base",
         )
+    constants = declared(_BACKBONES[kind]).constants
+    if kind == "bilstm":
+        tokenizer = _word_tokenizer(config, _word_vectors(config))
+        return {
+            "words": tokenizer.identity,
+            "hidden": encoder.hidden,
+            "layer": constants["layer"],
+            "version": constants["VERSION"],
+        }
     return {
         "model": model_sha256(_model_folder(config)),
         "layer": encoder.layer,
-        "version": TransformerBackbone.VERSION,
+        "version": constants["VERSION"],
         # In bf16 the network is computed in a way of its own, which rounds in other places.
-        **({"fused": fused.VERSION} if plain(config.trainer.precision) == "bf16" else {}),
+        **(
+            {"fused": declared(_FUSED).constants["VERSION"]}
+            if plain(config.trainer.precision) == "bf16"
+            else {}
+        ),
     }
 
 
@@ -75,6 +88,8 @@ def load(config: DictConfig, parent_model: Path | None = None) -> tuple[Backbone
     Raises:
         UserError: If a file is missing or damaged.
     """
+    from sbert_repro.backbone import bilstm, transformer
+
     if _trained_as(config) == "bilstm":
         vectors = _word_vectors(config)
         backbone = (
@@ -109,7 +124,7 @@ def _model_folder(config: DictConfig) -> Path:
 
 def _word_vectors(config: DictConfig) -> WordVectors:
     paths = config.paths
-    return bilstm.word_vectors(
+    return bilstm_folder.word_vectors(
         config.encoder.path, Path(paths.data), Path(paths.cache), config.trainer.progress
     )
 

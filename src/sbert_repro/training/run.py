@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import math
 import shutil
 import time
@@ -19,28 +20,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NotRequired
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict
 
 from sbert_repro import aliases, json_files
 from sbert_repro.aliases import name_of
+from sbert_repro.backbone.weights import WEIGHTS
 from sbert_repro.compose import check_training, compose, described, stage_overrides
 from sbert_repro.config import canonical_json, plain, run_key
-from sbert_repro.data import tokens
 from sbert_repro.data.read import missing, read, split_path
 from sbert_repro.data.schema import FOLDS_VERSION, dataset
+from sbert_repro.declared import declared
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.facts import Fact, fact
 from sbert_repro.ledger import Ledger, Published, Record, provenance
 from sbert_repro.redaction import masked, without_secrets
 from sbert_repro.storage import lock, remove_unfinished, sha256_of, write_file
-from sbert_repro.training import fit as fitting
 from sbert_repro.training import pretrained, tracking
-from sbert_repro.training.callbacks import is_look
-from sbert_repro.training.save import WEIGHTS
+from sbert_repro.training.looks import is_look
 
 KIND = "train"
+VERSION = 1
+"""Raised by hand when the same options would train another model."""
+_log = logging.getLogger(__name__)
 _TRAINER = (
     "epochs",
     "max_steps",
@@ -83,7 +85,7 @@ def settings_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     trainer = plain(config.trainer)
     used = [option for option, usual in _TRAINER_WHEN_SET.items() if trainer[option] != usual]
     return {
-        "version": fitting.VERSION,
+        "version": VERSION,
         "encoder": pretrained.identity(config),
         **{part: described(config[part]) for part in ("pooling", "loss", "optimizer")},
         "data": _data(config),
@@ -117,14 +119,22 @@ def former_key_of(config: DictConfig, overrides: list[str]) -> str:
     Returns:
         16 hex digits.
     """
-    settings = aliases.former(settings_of(config, overrides))
+    return _former_key(settings_of(config, overrides), config, overrides)
+
+
+def _former_key(settings: dict[str, Any], config: DictConfig, overrides: list[str]) -> str:
+    settings = aliases.former(settings)
     if config.parent is not None:
         settings["parent"] = former_key_of(*_parent(config, overrides))
     return run_key(KIND, settings)
 
 
 def find(
-    config: DictConfig, overrides: list[str], ledger: Ledger, published: Published | None = None
+    config: DictConfig,
+    overrides: list[str],
+    ledger: Ledger,
+    published: Published | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Record | None:
     """Look a run up, under its key or the one it had before.
 
@@ -135,6 +145,7 @@ def find(
         overrides: The options as typed.
         ledger: Where runs are kept.
         published: Records without models that count as well.
+        settings: `settings_of` the run, where they are known.
 
     Returns:
         Its record; ``None`` when it has not been finished. ``record["key"]`` names its folder.
@@ -142,7 +153,8 @@ def find(
     Raises:
         Diverged: If it has diverged.
     """
-    keys = (key_of(config, overrides), former_key_of(config, overrides))
+    settings = settings or settings_of(config, overrides)
+    keys = (run_key(KIND, settings), _former_key(settings, config, overrides))
     record = ledger.get(*keys)
     if record is None and published is not None:
         record = published.get(*keys)
@@ -209,9 +221,10 @@ def train(config: DictConfig, overrides: list[str]) -> Record:
     settings = settings_of(config, overrides)
     key = run_key(KIND, settings)
     ledger = Ledger(Path(config.paths.results) / "runs")
-    if (found := find(config, overrides, ledger)) is not None:
+    if (found := find(config, overrides, ledger, settings=settings)) is not None:
         # Of a run that was killed between its record and the removal of its checkpoints.
         _remove_checkpoints(ledger.folder(found["key"]))
+        _log.info("run %s: found in %s, not run again", found["key"], ledger.root)
         return found
     folder = ledger.folder(key)
     parent = None if config.parent is None else train(*_parent(config, overrides))
@@ -252,6 +265,11 @@ def _fit(
     parent: Record | None,
     ledger: Ledger,
 ) -> Record:
+    # Seconds to import, which a run that is found does not wait for.
+    import torch
+
+    from sbert_repro.training import fit as fitting
+
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.monotonic()
     track = tracking.start(
@@ -371,7 +389,7 @@ def _data(config: DictConfig) -> dict[str, Any]:
         "limit": data.limit,
         "max_length": data.max_length,
         "sha256": _content(split_path(dataset(data.name), root, data.split)),
-        "tokens": tokens.FORMAT,
+        "tokens": declared("sbert_repro.data.tokens").constants["FORMAT"],
         "dev": dev,
         **({"folds": FOLDS_VERSION} if dataset(data.name).part(data.split) else {}),
         **({} if data.sources is None else {"sources": sorted(set(data.sources))}),

@@ -21,8 +21,6 @@ from sbert_repro.training.pretrained import Backbone
 _MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
 _MODULES = "sentence_transformers.models"
 _HEAD = "head.safetensors"
-WEIGHTS = "model.safetensors"
-"""The weights of a backbone of any kind, in its model folder."""
 
 
 def save_model(
