@@ -29,12 +29,17 @@ _GOALS = ("goal", "goals")
 def main(config: DictConfig, _overrides: list[str]) -> None:
     """Measure, print a table, write the figures."""
     # Heavy imports stand here so that a misspelt option is refused at once.
+    from sbert_repro.benchmarks.busy import watched
     from sbert_repro.compose import build
+    from sbert_repro.facts import sentence
 
     output = None if config.output is None else Path(config.output)
     if output is not None:
         check_writable(output)
-    figures = build(config.what).run(config)
+    benchmark = build(config.what)
+    with watched() as others:
+        figures = benchmark.run(config)
+    figures.notes.extend(map(sentence, others))
     show(figures)
     if output is not None:
         text = json.dumps(asdict(figures), indent=1, ensure_ascii=False)

@@ -15,6 +15,7 @@ from sbert_repro.compose import (
     described,
     refuse_ignored,
     refuse_words,
+    respelt,
     stage_overrides,
     word_of,
 )
@@ -567,3 +568,20 @@ def test_a_number_out_of_range_is_refused(word):
     with pytest.raises(UserError) as refused:
         compose([word])
     assert refused.value.where == word
+
+
+def test_an_option_of_a_command_may_be_typed_as_its_encoders():
+    assert respelt("encoder.precision=int8", "evaluate") == "precision=int8"
+    assert respelt("+encoder.engine=packed", "search") == "engine=packed"
+    for word, command in (
+        ("encoder.path=x", "evaluate"),
+        ("precision=int8", "evaluate"),
+        ("encoder.precision=bf16", "train"),
+    ):
+        assert respelt(word, command) == word
+
+
+@pytest.mark.parametrize("word", ["precision=bf16", "encoder.precision=bf16"])
+def test_an_option_that_stands_elsewhere_is_named(word):
+    with pytest.raises(UserError, match=r"use trainer\.precision="):
+        compose([word])

@@ -32,6 +32,7 @@ from sbert_repro.compose import (
     prepare,
     refuse_ignored,
     refuse_words,
+    respelt,
 )
 from sbert_repro.config import CONFIG_DIR, HOME
 from sbert_repro.errors import UserError, is_out_of_memory
@@ -248,6 +249,7 @@ def hydra_command(
             # Hydra would otherwise print several lines of its own and exit with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             typed_words, flags = split_flags(quoted(sys.argv[1:], texts))
+            typed_words = [respelt(word, config_name) for word in typed_words]
             refuse_words(typed_words)
             sys.argv[1:] = [*typed_words, *flags]
             if set(HELP) & set(sys.argv[1:]):

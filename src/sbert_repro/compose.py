@@ -212,6 +212,28 @@ class _ReadOnce(ConfigRepository):
         return copy.deepcopy(self._read[config_path])
 
 
+_OF_EVERY_ENCODER = ("precision", "engine", "progress")
+"""Options of a command that its encoder is built with; they may be typed as the encoder's."""
+
+
+def respelt(word: str, config_name: str) -> str:
+    """Return a word with the name that an option has here: ``precision`` for ``encoder.precision``.
+
+    Args:
+        word: As typed.
+        config_name: A root in ``configs/``.
+
+    Returns:
+        str: The word; another one where it names such an option of a command that has it.
+    """
+    name, sign, value = word.lstrip("+").partition("=")
+    own = name.removeprefix("encoder.")
+    if name == own or own not in _OF_EVERY_ENCODER or own not in options_of(config_name):
+        return word
+    return f"{own}{sign}{value}"
+
+
+@functools.cache
 def options_of(config_name: str) -> list[str]:
     """List every key that a command's defaults have, and the optional groups.
 
@@ -275,15 +297,18 @@ def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> UserError:
+    known = list(known)
     parent, _, last = key.rpartition(".")
     prefix = f"{parent}." if parent else ""
     names = {k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix)}
     beside = sorted(name for name in names if not name.startswith("_"))
     close = difflib.get_close_matches(last, beside, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
+    elsewhere = [name for name in known if name != key and name.rpartition(".")[2] == last]
+    mend = _LIGHTNINGS.get(key) or " or ".join(f"{name}=…" for name in elsewhere)
     has = f"{parent} has" if parent else "the options are"
     found = f"there is no such option{hint}; {has}: {', '.join(beside) or 'nothing'}"
-    return UserError(found, where=key, mend=f"use {_LIGHTNINGS[key]}" if key in _LIGHTNINGS else "")
+    return UserError(found, where=key, mend=f"use {mend}" if mend else "")
 
 
 @functools.cache

@@ -239,6 +239,10 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
         f"random weights in the shape of {f['model']} ({f['layers']} layers, {f['width']} wide), "
         "whose speed is that of the trained ones"
     ),
+    "busy": lambda f: (
+        f"while it was timed, other programs used {f['taken']:g} of {f['cores']} cores, so that it "
+        "is faster than this"
+    ),
     "demo_model": lambda f: "random 2-layer BERT of the demo",
     "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
     "engine": lambda f: f"computed by engine={f['engine']}",

@@ -215,17 +215,20 @@ def _arithmetic(cell: Cell) -> dict[str, str]:
 def _conditions(record: Record) -> list[str]:
     """Say how the column of a device was measured."""
     scores, versions = record["scores"], record["versions"]
+    disturbed = [one for one in record["facts"] if one["code"] == "busy"]
+    of_texts = [one for one in record["facts"] if one["code"] != "busy"]
     ceilings = sorted(scores["ceiling_gflops"].items(), reverse=True)
     ceiling = ", ".join(f"{gflops:,.0f} in {precision}" for precision, gflops in ceilings)
     libraries = ("python", "torch", "transformers", "numpy")
     device = scores["device"]
     return [
-        f"{device}: {'; '.join(sentences(record['facts']))}, tokenisation included; "
+        f"{device}: {'; '.join(sentences(of_texts))}, tokenisation included; "
         f"{scores['repeats']} repeats of each row, in turns, after a warm-up.",
         f"{device}: {machine(record)}; {scores['threads']} threads; "
         f"{', '.join(f'{name} {versions[name]}' for name in libraries)}.",
         f"{device}, ceiling: the four matrix products of a BERT layer alone, timed in the same "
         f"turns, in GFLOP/s: {ceiling}.",
+        *(f"{device}: {sentence(one)}." for one in disturbed),
     ]
 
 
