@@ -240,7 +240,8 @@ def reproduce(
     made = plan.make(table, request, base, work)
     if refused := plan.refused(made):
         raise UserError("every row is refused", where=f"table={table.name}", mend=refused)
-    folder = Path(base.paths.results) / profile
+    folder = request.folder(Path(base.paths.results))
+    again = again or bool(request.of_numbers)  # tables of other changes are no loss
     if launcher == "local":
         launch.warn_without_gpu(base, work, lambda: plan.missing_stages(made.left))
 
@@ -260,6 +261,11 @@ def reproduce(
         sys.stdout.write(
             f"{used} records behind it are the committed ones of {folder / 'records'}: nothing of "
             "them was computed here; profile.from_records=false computes everything\n"
+        )
+    if request.of_numbers:
+        sys.stdout.write(
+            f"changed by {' '.join(request.of_numbers)}, so it has a file of its own: the table of "
+            f"profile {profile} stays as it is\n"
         )
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:

@@ -57,7 +57,7 @@ class Folder:
         paths = [p for p in results.glob("runs/*/model/**/*") if p.is_file()]
         paths += results.glob("runs/*/metrics.json")
         found = {str(path.relative_to(results)): path.read_bytes() for path in paths}
-        for path in results.glob("demo/table_*.csv"):
+        for path in results.glob("demo/**/table_*.csv"):
             lines = csv.DictReader(path.open(encoding="utf-8"))
             # Why a row cannot be run names the folder, which differs.
             found[path.name] = [line for line in lines if line["run_keys"]]

@@ -392,7 +392,8 @@ def test_two_nodes_make_the_table_that_one_process_makes(ray_cluster, tmp_path):
         _, said = process.communicate()
         assert process.returncode == 0, said
     assert re.search(r": done; (\d+) of \1\n", said) and "Traceback" not in said
-    tables = [tmp_path / name / "results" / "demo" / "table_4.csv" for name in ("here", "there")]
+    demo = [tmp_path / name / "results" / "demo" for name in ("here", "there")]
+    tables = [folder / "changed" / "table_4.csv" for folder in demo]
     first, second = (list(csv.DictReader(path.open(encoding="utf-8"))) for path in tables)
     assert first == second and any(line["ours"] for line in first)
     assert outcome(tmp_path / "here" / "results") == outcome(tmp_path / "there" / "results")

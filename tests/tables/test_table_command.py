@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.tables import printed, spec
 from sbert_repro.tables.plan import Reason, Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,6 +213,31 @@ def test_a_table_says_what_would_fill_it_before_it_offers_to_replace_a_good_one(
     ]
 
 
+def test_a_changed_table_has_a_file_of_its_own_that_nobody_else_reads(
+    table, good_table, monkeypatch
+):
+    path, words = good_table
+
+    def carry_out(plan, _launcher, show):
+        show(plan.known)
+        return plan.known
+
+    monkeypatch.setattr("sbert_repro.tables.launch.carry_out", carry_out)
+    for _ in range(2):  # an earlier changed table is replaced, whatever it has
+        status, out, err = table(*words, "trainer.max_steps=20")
+        assert status == 0, err
+        assert out.splitlines()[-2:] == [
+            "changed by trainer.max_steps=20, so it has a file of its own: the table of profile "
+            "demo stays as it is",
+            f"written: {path.parent / 'changed' / 'table_6.md'}",
+        ]
+        (path.parent / "changed" / "table_6.csv").write_text(GOOD)
+    assert path.read_text() == GOOD
+    assert not (path.parent / "records").exists()
+    assert "`trainer.max_steps=20`" in (path.parent / "changed" / "table_6.md").read_text()
+    assert printed.read(spec.load("6"), path.parent).records == {}
+
+
 @pytest.mark.timeout(900)
 def test_two_at_a_time_make_the_table_that_one_makes(tmp_path):
     found = {}
@@ -223,7 +249,7 @@ def test_two_at_a_time_make_the_table_that_one_makes(tmp_path):
         records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
         weights = results.glob("runs/*/model/*.safetensors")
         found[jobs] = (
-            (results / "demo" / "table_4.csv").read_text(),
+            (results / "demo" / "changed" / "table_4.csv").read_text(),
             {record["key"]: record["scores"] for record in records},
             {path.parents[1].name: path.read_bytes() for path in weights},
         )
@@ -247,7 +273,7 @@ def test_a_table_goes_on_after_an_interruption_and_is_done_once(tmp_path):
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("interrupted: the same command goes on")
     assert "Traceback" not in said
-    path = tmp_path / "results" / "demo" / "table_2.csv"
+    path = tmp_path / "results" / "demo" / "changed" / "table_2.csv"
     early = list(csv.DictReader(path.open(encoding="utf-8")))
 
     process = start(tmp_path, *words)

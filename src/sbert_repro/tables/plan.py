@@ -71,6 +71,19 @@ class Request:
         """Those changes that can change a number."""
         return tuple(change for change in self.changes if not is_neutral(change))
 
+    def folder(self, results: Path) -> Path:
+        """Return where the table is written: a changed one beside the profile's own.
+
+        Args:
+            results: `paths.results`.
+
+        Returns:
+            `results/<profile>`, which claims, the report and `verify-results` read; if numbers may
+            be changed, `results/<profile>/changed`, which nobody reads.
+        """
+        own = results / self.profile
+        return own / "changed" if self.of_numbers else own
+
 
 def is_neutral(override: str) -> bool:
     """Tell whether an override changes no number: where files are, what is shown, how many seeds.
