@@ -1,6 +1,7 @@
 """Print what is in the data root: ``python scripts/verify_data.py [paths.data=FOLDER]``.
 
-Exit status 2 when a file is there that cannot be used; a missing or partial one is no mistake.
+Without ``paths.data=`` it is the folder that SBERT_DATA names, or data/. Exit status 2 when a file
+is there that cannot be used; a missing or partial one is no mistake.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from sbert_repro.cli import USER_MISTAKE, one_line_errors
+from sbert_repro.cli import HELP, USER_MISTAKE, one_line_errors
 from sbert_repro.config import PathsConfig
 from sbert_repro.data.download import BROKEN, State, states
 from sbert_repro.errors import UserError
@@ -59,6 +60,9 @@ def _table(root: Path, found: list[State]) -> Table:
 
 def main() -> None:
     """Print the table, then one line for each broken file."""
+    if set(HELP) & set(sys.argv[1:]):
+        print(__doc__)
+        return
     root = data_root(sys.argv[1:])
     found = list(states(root))
     console = Console()

@@ -67,6 +67,15 @@ def test_ids_of_two_figures_differ_and_are_found():
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= ids[0]
 
 
+def test_the_search_is_drawn_as_far_as_it_was_timed():
+    point = {"what": "search", "seconds": 2.0, "paper": ""}
+    figure = plots.headline(
+        [{**point, "n": 10, "kind": "measured"}, {**point, "n": 99, "kind": "extrapolated"}], "x"
+    )
+    drawn = {x for line in figure.axes[0].get_lines() for x in line.get_xdata()}
+    assert 10 in drawn and 99 not in drawn
+
+
 def test_what_is_extrapolated_is_hollow():
     point = {"what": "encode", "seconds": 2.0, "paper": ""}
     figure = plots.headline(
