@@ -303,3 +303,17 @@ def _nli(config):
     frame["label"] = np.resize(["contradiction", "entailment", "neutral"], 16)
     frame.assign(source="snli").drop(columns="score").to_parquet(folder / "train.parquet")
     return folder
+
+
+def test_every_score_of_a_model_is_a_line_and_so_is_their_mean():
+    records = {
+        "sts12": {"scores": {"all": 42.0, "pearson": 45.5}},
+        "trec": {"scores": {"accuracy": 71.0}},
+    }
+    assert run.in_lines(records) == [
+        "sts12 42.0000, Pearson 45.5000",
+        "trec 71.0000",
+        "mean of 2 tasks 56.5000",
+    ]
+    assert run.in_lines({"stsb": {"scores": {"spearman": None, "pearson": None}}}) == ["stsb nan"]
+    assert run.in_lines({}) == []

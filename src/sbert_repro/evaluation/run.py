@@ -253,7 +253,7 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     new: dict[str, float] = {}
     if run is None:
         records = evaluate_once(
-            encoder, data, ledger, cache, before=lambda records: new.update(_main(records))
+            encoder, data, ledger, cache, before=lambda records: new.update(main_scores(records))
         )
         if new:
             track_scores(config, encoder, new)
@@ -261,8 +261,8 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     trained = ledger.get(run) or {}
 
     def add_to_metrics(records: dict[str, Record]) -> None:
-        new.update(_main(records))
-        add_scores(ledger.folder(run), {**trained.get("scores", {}), **_main(records)})
+        new.update(main_scores(records))
+        add_scores(ledger.folder(run), {**trained.get("scores", {}), **main_scores(records)})
 
     records = evaluate_once(encoder, data, ledger, cache, run=run, before=add_to_metrics)
     if new and "settings" in trained:
@@ -275,7 +275,15 @@ def score(config: DictConfig, run: str | None, tasks: str | Sequence[str]) -> di
     return records
 
 
-def _main(records: dict[str, Record]) -> dict[str, float]:
+def main_scores(records: Mapping[str, Record]) -> dict[str, float]:
+    """Return what the paper's tables print of each task.
+
+    Args:
+        records: Task → record.
+
+    Returns:
+        dict[str, float]: Task → its score × 100, NaN where it is undefined.
+    """
     return {task: main_score(record["scores"]) for task, record in records.items()}
 
 
@@ -323,8 +331,39 @@ def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
     Returns:
         dict[str, float]: Task → its score × 100, NaN where it is undefined.
     """
-    records = score(config, key, list(config.evaluate)) if config.evaluate else {}
-    return _main(records)
+    return main_scores(score_run(config, key))
+
+
+def score_run(config: DictConfig, key: str) -> dict[str, Record]:
+    """Score a run as `evaluate_trained` does.
+
+    Args:
+        config: The run's composed options; ``evaluate`` lists the tasks.
+        key: The run's key.
+
+    Returns:
+        dict[str, Record]: Task → record with all its scores.
+    """
+    return score(config, key, list(config.evaluate)) if config.evaluate else {}
+
+
+def in_lines(records: Mapping[str, Record]) -> list[str]:
+    """Write the scores of a model, with the digits of train.py's last line.
+
+    Args:
+        records: Task → record.
+
+    Returns:
+        list[str]: "stsb 76.0123, Pearson 75.0000" for each task, then the mean of several tasks.
+    """
+    scores, lines = main_scores(records), []
+    for task, value in scores.items():
+        pearson = records[task]["scores"].get("pearson")
+        lines.append(f"{task} {value:.4f}{'' if pearson is None else f', Pearson {pearson:.4f}'}")
+    if len(scores) > 1:
+        mean = sum(scores.values()) / len(scores)
+        lines.append(f"mean of {len(scores)} tasks {mean:.4f}")
+    return lines
 
 
 def _runs(config: DictConfig) -> Path:
