@@ -66,7 +66,11 @@ def wanted(words: Sequence[str]) -> Wanted:
         if not given:
             found.chosen.append(word)
         elif key == "sets":
-            found.chosen += [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+            inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+            names = [name.strip() for name in inside.split(",") if name.strip()]
+            if not names or any(set("[]") & set(name) for name in names):
+                raise UserError("names nothing; expected sets=[NAME,…]", where=word)
+            found.chosen += names
         elif key in ("root", "paths.data") and value:
             found.data = Path(value)
         elif key == "paths.models" and value:

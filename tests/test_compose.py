@@ -546,6 +546,22 @@ def test_words_that_cannot_mean_what_was_typed_are_refused_by_name(words, said):
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("+pooling=max", "+pooling: is there already: leave out the +: pooling=…"),
+        ("+trainer.batch_size=4", "+trainer.batch_size: is there already: leave out the +"),
+        ("pooling=mean,max", "pooling=mean,max: holds several values: add -m to try each"),
+        ("nonsense", "nonsense: cannot be read; expected name=value"),
+        ("profile.limits.x=1", "profile.limits.x: there is no such option; profile.limits has: "),
+    ],
+)
+def test_what_hydra_refuses_is_said_in_our_words(word, said):
+    with pytest.raises(UserError) as refused:
+        compose(["data=nli", word])
+    assert str(refused.value).startswith(said)
+
+
 def test_other_words_pass():
     refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "seed=1", "seed=2"])
     refuse_words(["encoder.path='/a/(1)/b'", "hydra.sweep.dir=x", "encoder=run", "encoder.key=k"])

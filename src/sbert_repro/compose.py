@@ -288,6 +288,8 @@ def explain(problem: Exception, known: Iterable[str] = ()) -> UserError:
     if there := re.search(r"(?:already at '|Multiple values for )([\w.]+\w)", text):
         name = there.group(1)
         return UserError("is there already", where=f"+{name}", mend=f"leave out the +: {name}=…")
+    if unread := re.search(r"Error parsing override '([^']*)'", str(problem)):
+        return UserError("cannot be read; expected name=value", where=unread.group(1))
     override = re.search(r"Error merging override (\S+)", str(problem))
     text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
     where = override.group(1) if override else ""

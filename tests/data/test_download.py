@@ -831,6 +831,8 @@ def test_verify_data_fails_on_a_broken_file(root: Path, monkeypatch, capsys) -> 
     [
         ("download.py", ["sts17"], "error: there is no data set 'sts17'"),
         ("download.py", ["rot=x"], "error: rot=x: expected sets=[NAME,…], root=FOLDER, "),
+        ("download.py", ["sets=["], "error: sets=[: names nothing; expected sets=[NAME,…]"),
+        ("download.py", ["sets=[]"], "error: sets=[]: names nothing"),
         ("download.py", ["allow_partial=yes"], "error: allow_partial=yes: expected sets=[NAME"),
         ("verify_data.py", ["paths.data=nowhere"], "error: nowhere: there is no data root"),
         ("verify_data.py", ["root=x"], "error: root=x: expected nothing but paths.data=FOLDER"),

@@ -128,6 +128,13 @@ def test_an_engine_that_does_not_exist_is_refused(tiny_bert):
         TransformerEncoder(str(tiny_bert), engine="fast")
 
 
+def test_a_layer_that_does_not_exist_is_refused(tiny_bert):
+    with pytest.raises(
+        UserError, match=r"encoder\.layer=what: there is no such layer; there are l"
+    ):
+        TransformerEncoder(str(tiny_bert), layer="what").encode(["a dog"])
+
+
 def test_the_engine_is_part_of_what_a_bf16_vector_is_and_of_no_fp32_vector(tiny_bert):
     same, other = pair(tiny_bert, MeanPooling())
     assert same.identity == other.identity

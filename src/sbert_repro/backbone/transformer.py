@@ -51,6 +51,22 @@ _SAFELY: dict[str, Any] = {
 _OWN_CODE = "it names code of its own in auto_map, which is never run"
 
 
+def check_layer(layer: str) -> None:
+    """Refuse a layer that has no name.
+
+    Args:
+        layer: The word after ``encoder.layer=``.
+
+    Raises:
+        UserError: It is none of ``LAYERS``.
+    """
+    if layer not in LAYERS:
+        raise UserError(
+            f"there is no such layer; there are {', '.join(LAYERS)}",
+            where=f"encoder.layer={layer}",
+        )
+
+
 class TransformerBackbone(nn.Module):
     """The state of each word piece, ``[N, T, D]`` (Figure 1, "BERT").
 
@@ -75,11 +91,7 @@ class TransformerBackbone(nn.Module):
             UserError: If the layer's name is unknown.
         """
         super().__init__()
-        if layer not in LAYERS:
-            raise UserError(
-                f"there is no such layer; there are {', '.join(LAYERS)}",
-                where=f"encoder.layer={layer}",
-            )
+        check_layer(layer)
         self.model, self.layer = model, layer
         self.width = int(self._config.hidden_size)
         self._fused: FusedNetwork | Literal[False] | None = None

@@ -29,6 +29,7 @@ from sbert_repro.backbone.packed import Packing, Pieces, Pool, lengths_of
 from sbert_repro.backbone.transformer import (
     LAYERS,
     TransformerBackbone,
+    check_layer,
     load,
     load_config,
     load_tokenizer,
@@ -91,9 +92,10 @@ class Engine:
             precision: ``fp32``, ``bf16`` or ``int8``.
 
         Raises:
-            UserError: If there is no such engine, or it has no such precision.
+            UserError: If there is no such engine or layer, or it has no such precision.
         """
         check_engine(engine, precision)
+        check_layer(layer)
         self._asked, self._folder, self._pooling = engine, folder, pooling
         self._layers, self._precision = LAYERS[layer], precision
         self._layer, self._first_only = layer, layer == "last" and isinstance(pooling, ClsPooling)
