@@ -61,6 +61,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("data.pair_length", lambda n: n >= 8, "at least 8, special tokens included"),  # noqa: PLR2004
     ("trainer.epochs trainer.max_steps trainer.batch_size", lambda n: n >= 1, "at least 1"),
     ("trainer.evaluate_every trainer.save_every", lambda n: n >= 1, "at least 1"),
+    ("trainer.save_minutes", lambda n: n > 0, "more than 0, or null for steps alone"),
     ("trainer.devices", lambda n: n >= 1, "at least 1"),
     ("trainer.warmup", lambda n: 0 <= n <= 1, "a share of all steps, 0 to 1"),
     ("trainer.max_grad_norm", lambda n: n > 0, "more than 0, or null for no clipping"),

@@ -103,7 +103,8 @@ class TrainerConfig:
     decay: Decay = Decay.linear
     max_grad_norm: float | None = 1.0
     evaluate_every: int | None = 1000
-    save_every: int = 2000
+    save_every: int | None = None
+    save_minutes: float | None = 5.0
     accelerator: str = "auto"
     devices: int = 1
     progress: bool = True
@@ -123,7 +124,7 @@ class ProfileConfig:
     learning_rate: float = 2e-5
     head_init: str = "bert"
     row_recipes: bool = False  # rows of tables are trained with the recipe that they name
-    save_every: int = 2000
+    save_every: int | None = None  # trainer.save_every
     stand_ins: dict[str, str] = field(default_factory=dict)
     trained_stand_ins: dict[str, list[str]] = field(default_factory=dict)
     word_vectors: str = "glove.840B.300d.txt"

@@ -1,15 +1,21 @@
 """Killed at any point, the same call ends with the same bits as an undisturbed run."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sbert_repro.compose import compose
+from sbert_repro.errors import UserError
+from sbert_repro.training import callbacks
 from sbert_repro.training import fit as fitting
-from sbert_repro.training.checkpoints import LAST, BestWeights
+from sbert_repro.training.callbacks import DevAndCheckpoint
+from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO, BestWeights
 from sbert_repro.training.fit import fit
 
 from .conftest import Killed, at_step, die, outcome
@@ -48,6 +54,100 @@ def test_killed_after_a_step(config_of, tmp_path, killed, undisturbed, step, wor
     config = config_of(*words)
     killed(config, tmp_path / "killed", step)
     assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*words)
+
+
+def test_killed_while_a_thread_writes(config_of, tmp_path, undisturbed):
+    """The second checkpoint, of step 10, is half written, and training is at its last step."""
+    config, folder = config_of(*FP32), tmp_path / "killed"
+    half = FORK.Event()
+
+    def train():
+        whole, written = torch.save, []
+
+        def save(content, path):
+            written.append(content["global_step"])
+            if len(written) == 1:
+                return whole(content, path)
+            path.write_bytes(b"half")
+            half.set()
+            threading.Event().wait()
+
+        torch.save = save
+        fit(config, folder)
+
+    process = FORK.Process(target=train)
+    process.start()
+    assert half.wait(120)
+    process.kill()
+    process.join()
+    assert torch.load(folder / "checkpoints" / LAST, weights_only=True)["global_step"] == 5
+    assert outcome(folder, fit(config, folder)) == undisturbed(*FP32)
+    assert not list((folder / "checkpoints").glob(".*")), "nothing half-written is left"
+
+
+def test_what_a_thread_writes_is_what_was_there(config_of, tmp_path, monkeypatch, undisturbed):
+    """Training goes on for a step before a byte of the checkpoint of step 5 is written."""
+    config, whole, went_on = config_of(*FP32), torch.save, threading.Event()
+
+    def save(content, path):
+        assert content["global_step"] != 5 or went_on.wait(60), "training waited for the write"
+        whole(content, path)
+
+    monkeypatch.setattr(torch, "save", save)
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, went_on.set)
+        at_step(patch, 7, die)
+        with pytest.raises(Killed):
+            fit(config, tmp_path / "killed")
+    saved = torch.load(tmp_path / "killed" / "checkpoints" / LAST, weights_only=True)
+    assert saved["global_step"] == 5
+    assert outcome(tmp_path / "killed", fit(config, tmp_path / "killed")) == undisturbed(*FP32)
+
+
+def test_a_write_that_fails_ends_the_run_in_one_line(config_of, tmp_path, monkeypatch):
+    def save(content, path):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be written: no space left"):
+        fit(config_of(*FP32), tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "saved"),
+    [
+        (("trainer.save_every=null", "trainer.save_minutes=2"), [2, 4, 6, 8, 10, 12]),
+        (("trainer.save_every=5", "trainer.save_minutes=4"), [4, 5, 9, 10, 12]),
+        (("trainer.save_every=5", "trainer.save_minutes=null"), [5, 10, 12]),
+        (("trainer.save_every=null", "trainer.save_minutes=60"), [12]),
+    ],
+)
+def test_checkpoints_are_made_by_minutes_and_by_steps(
+    config_of, tmp_path, monkeypatch, undisturbed, words, saved
+):
+    """On a clock by which every step takes a minute."""
+    steps, clock = [], [0.0]
+    whole = DevAndCheckpoint.on_train_batch_end
+
+    def hook(self, trainer, *rest):
+        clock[0] += 60.0
+        whole(self, trainer, *rest)
+
+    monkeypatch.setattr(DevAndCheckpoint, "on_train_batch_end", hook)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    write = AtomicCheckpointIO.save_checkpoint
+
+    def save(self, content, path, **options):
+        steps.append(content["global_step"])
+        write(self, content, path, **options)
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", save)
+    result = fit(config_of(*FP32, *words), tmp_path / "run")
+    assert steps == saved
+    assert outcome(tmp_path / "run", result) == undisturbed(*FP32)
 
 
 def test_killed_again_and_again(config_of, tmp_path, killed, undisturbed):

@@ -176,6 +176,7 @@ class TrainBenchmark:
             f"trainer.max_steps={self.steps}",
             f"trainer.precision={precision}",
             f"trainer.save_every={self.steps}",
+            "trainer.save_minutes=null",
             "trainer.progress=false",
             "wandb.mode=disabled",
             "seed=0",

@@ -44,6 +44,7 @@ _NEUTRAL = (
     "trainer.progress=",
     "trainer.accelerator=",
     "trainer.save_every=",
+    "trainer.save_minutes=",
 )
 _NOT_HERE = ("missing", "partial", "by_hand")
 """Codes of what `make data` gets, or says how to get."""

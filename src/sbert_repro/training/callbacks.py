@@ -21,7 +21,7 @@ from sbert_repro.data.batches import Column, pad
 from sbert_repro.errors import Diverged
 from sbert_repro.progress import Progress
 from sbert_repro.similarity import cosine, spearman
-from sbert_repro.training.checkpoints import LAST, BestWeights
+from sbert_repro.training.checkpoints import LAST, AtomicCheckpointIO, BestWeights
 from sbert_repro.training.devices import ends_after
 from sbert_repro.training.looks import is_look
 from sbert_repro.training.module import SiameseModule
@@ -249,7 +249,9 @@ class DevAndCheckpoint(Callback):
         dev: The rows to score, if any.
         evaluate_every: Steps between evaluations, counted anew in each epoch; ``None``: only at
             the end of each epoch.
-        save_every: Steps between checkpoints; the last step is saved too.
+        save_every: Steps between checkpoints; ``None``: they are made by time alone.
+        save_minutes: Minutes between checkpoints; ``None``: they are made by steps alone. The last
+            step is saved in any case.
         keep_best: Whether to keep the weights of the best evaluation.
         tracking: Gets the curves.
         mend: What to do about a divergence, for the error message.
@@ -262,7 +264,8 @@ class DevAndCheckpoint(Callback):
         dev: DevSet | None,
         *,
         evaluate_every: int | None,
-        save_every: int,
+        save_every: int | None,
+        save_minutes: float | None,
         keep_best: bool,
         tracking: Tracking,
         mend: str,
@@ -275,6 +278,10 @@ class DevAndCheckpoint(Callback):
         self._points: list[tuple[int, dict[str, float]]] = []
         self._folder, self._loader, self._dev, self._tracking = folder, loader, dev, tracking
         self._evaluate_every, self._save_every = evaluate_every, save_every
+        self._save_seconds = math.inf if save_minutes is None else 60 * save_minutes
+        self._last_saved = time.monotonic()
+        self._best_on_disk: int | None = None
+        self._unsettled = False
         self._best = BestWeights(folder) if keep_best else None
         self._clock = time.monotonic()
         self._last_logged = (0, self._clock)
@@ -296,7 +303,7 @@ class DevAndCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
         """Start the clock."""
-        self._clock = time.monotonic()
+        self._clock = self._last_saved = time.monotonic()
         self._last_logged = (trainer.global_step, self._clock)
         if trainer.global_step:
             self._note_saved(trainer.global_step)
@@ -316,7 +323,9 @@ class DevAndCheckpoint(Callback):
         evaluate = self._dev is not None and self._is_evaluation(step)
         # Lightning ends a run of one process after this step if it has received SIGTERM.
         ends = trainer.received_sigterm or ends_after(step, trainer.global_rank)
-        save = ends or step % self._save_every == 0 or step == self._loader.steps
+        last = step == self._loader.steps
+        save = ends or last or self._is_save(trainer, step)
+        self._settle(trainer)
         if evaluate or save or step % _FETCH_EVERY == 0:
             loss = self.curve.fetch(trainer.strategy.reduce)
             rows = len(batch.rows) * trainer.world_size
@@ -341,9 +350,11 @@ class DevAndCheckpoint(Callback):
             self.seconds += time.monotonic() - self._clock
             self._clock = time.monotonic()
             trainer.save_checkpoint(self._folder / LAST)
+            self._last_saved = time.monotonic()
             self._note_saved(step)
-            if self._best is not None and trainer.is_global_zero:
-                self._best.delete_others(self.best_step)
+            self._best_on_disk = self.best_step
+            self._unsettled = True
+            self._settle(trainer, wait=ends or last or self.ended_at is not None)
         if ends and trainer.is_global_zero:
             _log.warning(
                 "ended by SIGTERM: checkpoint saved at step %s of %s; the same command goes on",
@@ -352,6 +363,31 @@ class DevAndCheckpoint(Callback):
             )
         if ends and not trainer.received_sigterm:
             raise SIGTERMException
+
+    def _is_save(self, trainer: Trainer, step: int) -> bool:
+        """Tell whether a checkpoint is due by steps or by time."""
+        if self._save_every is not None and step % self._save_every == 0:
+            return True
+        due = time.monotonic() - self._last_saved >= self._save_seconds
+        if trainer.world_size == 1:
+            return due
+        # All processes have to save at the same step, and to agree at each step would cost time.
+        return step % _FETCH_EVERY == 0 and bool(trainer.strategy.broadcast(due))
+
+    def _settle(self, trainer: Trainer, *, wait: bool = False) -> None:
+        """Delete the weights that no checkpoint refers to, once the last checkpoint is written.
+
+        Until then the one before it is there, and refers to its own. An error of the write is
+        raised here.
+        """
+        disk = trainer.strategy.checkpoint_io
+        assert isinstance(disk, AtomicCheckpointIO)
+        if not self._unsettled or (disk.is_writing and not wait):
+            return
+        disk.wait()
+        self._unsettled = False
+        if self._best is not None and trainer.is_global_zero:
+            self._best.delete_others(self._best_on_disk, self.best_step)
 
     def _log(self, step: int, values: dict[str, float]) -> None:
         self._points.append((step, values))

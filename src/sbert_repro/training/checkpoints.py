@@ -9,9 +9,11 @@ removed when the run is recorded.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoints: whole or absent, and read without unpickling code.
 
     Lightning itself writes to the system's temporary folder first, so its last move may be a copy.
+    Its own asynchronous writer starts a second write beside the first, and says only at the end of
+    the run that one has failed.
+
+    Args:
+        background: Write from a thread, while training goes on; one file at a time.
     """
+
+    def __init__(self, background: bool = False) -> None:
+        super().__init__()
+        self._thread = ThreadPoolExecutor(1, "checkpoint") if background else None
+        self._writing: Future[None] | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write a checkpoint of tensors and plain values.
+
+        In the background, this copies it and returns, after the write before it has ended.
 
         Args:
             checkpoint: Its content.
@@ -47,10 +61,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             storage_options: Lightning's; not used.
 
         Raises:
-            UserError: If it cannot be written, on a full disk for example.
+            UserError: If it, or the one before it, cannot be written, on a full disk for example.
         """
-        with replacing(Path(path)) as temporary, as_system_errors():
-            torch.save({**checkpoint, _COUNT: _count(checkpoint)}, temporary)
+        if self._thread is None:
+            _write(checkpoint, Path(path))
+            return
+        self.wait()
+        self._writing = self._thread.submit(_write, _copied(checkpoint), Path(path))
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread is at work."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self) -> None:
+        """Wait until the file is written.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Let the thread finish what it writes, and end it; what has failed is not said again."""
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def load_checkpoint(
         self,
@@ -86,6 +123,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 code="damaged",
             ) from problem
         return found
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    with replacing(path) as temporary, as_system_errors():
+        torch.save({**checkpoint, _COUNT: _count(checkpoint)}, temporary)
+
+
+def _copied(content: Any) -> Any:
+    """Copy a checkpoint into the CPU's memory, so that the next step does not change it."""
+    if isinstance(content, Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        whole = copy.copy(content)  # a network's state has attributes beside its items
+        whole.update({key: _copied(value) for key, value in content.items()})
+        return whole
+    if isinstance(content, list | tuple):
+        return type(content)(map(_copied, content))
+    return content
 
 
 def _count(content: Any) -> int:
@@ -147,10 +202,11 @@ class BestWeights:
         with replacing(self._path(step)) as temporary, as_system_errors():
             save_file(weights, temporary, {_DIGEST: _digest(weights)})
 
-    def delete_others(self, step: int | None) -> None:
-        """Delete the files that no checkpoint refers to any more: all but the one of ``step``."""
+    def delete_others(self, *steps: int | None) -> None:
+        """Delete the files that no checkpoint refers to any more: all but those of ``steps``."""
+        kept = [self._path(step) for step in steps if step is not None]
         for path in self._folder.glob("best-*.safetensors"):
-            if step is None or path != self._path(step):
+            if path not in kept:
                 path.unlink(missing_ok=True)
 
     def restore(self, module: nn.Module, step: int) -> None:

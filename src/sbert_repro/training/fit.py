@@ -114,6 +114,7 @@ def _fit(
         examples.dev,
         evaluate_every=config.trainer.evaluate_every,
         save_every=config.trainer.save_every,
+        save_minutes=config.trainer.save_minutes,
         keep_best=plain(config.checkpoint) == "best_dev",
         tracking=tracking,
         mend=f"look at these rows of data={config.data.name}, or lower optimizer.lr",
@@ -170,6 +171,7 @@ def _train(
 ) -> bool:
     """Run the steps that are left; return whether this is the process that writes the model."""
     options, several = config.trainer, config.trainer.devices > 1
+    disk = AtomicCheckpointIO(background=True)
     bar = [ProgressBar(callback, loader.steps)] if options.progress else []
     with _quiet():
         try:
@@ -181,7 +183,7 @@ def _train(
                 max_epochs=1,
                 callbacks=[callback, *bar],
                 # Never the environment of a cluster: a run is on one machine.
-                plugins=[LightningEnvironment(), AtomicCheckpointIO()],
+                plugins=[LightningEnvironment(), disk],
                 default_root_dir=checkpoints,
                 logger=False,
                 enable_checkpointing=False,
@@ -210,6 +212,7 @@ def _train(
             raise
         finally:
             loader.close()
+            disk.close()
     return rank == 0
 
 
