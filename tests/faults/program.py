@@ -47,9 +47,9 @@ def note(path: Path, line: str) -> None:
 def note_beginnings(path: Path) -> None:
     """So that one can count how often each thing was done, over all processes."""
     from sbert_repro.evaluation import run as evaluation
-    from sbert_repro.training import run as training
+    from sbert_repro.training import fit as training
 
-    fit, compute = training.fitting.fit, evaluation._compute
+    fit, compute = training.fit, evaluation._compute
 
     def noted_fit(config, folder, *rest):
         note(path, f"train {folder.name} {os.getpid()}")
@@ -60,7 +60,7 @@ def note_beginnings(path: Path) -> None:
             note(path, f"evaluate {evaluation.score_key(encoder, one)} {os.getpid()}")
         return compute(encoder, data, cache)
 
-    training.fitting.fit, evaluation._compute = noted_fit, noted_compute
+    training.fit, evaluation._compute = noted_fit, noted_compute
 
 
 def main() -> None:
