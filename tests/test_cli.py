@@ -4,6 +4,7 @@ import ast
 import errno
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,22 @@ def test_help_shows_what_a_word_brings(monkeypatch, capsys):
     runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     said = capsys.readouterr().out
     assert "trainer.batch_size=32" in said and "optimizer.correct_bias=true" in said
+
+
+def test_sigterm_ends_a_command_in_one_line_after_its_finally_blocks(capsys):
+    ended = []
+
+    def command():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            ended.append("locks are freed")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as status:
+        one_line_errors(command)
+    assert status.value.code == 143 and ended == ["locks are freed"]
+    said = "ended by SIGTERM: the same command goes on where this one stopped\n"
+    assert capsys.readouterr().err == said
+    assert signal.getsignal(signal.SIGTERM) == before
