@@ -6,6 +6,7 @@ import multiprocessing
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,13 @@ import yaml
 
 from sbert_repro.aliases import former
 from sbert_repro.compose import compose
+from sbert_repro.declared import declared
 from sbert_repro.errors import Diverged, UserError
 from sbert_repro.evaluation.run import evaluate_trained
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
 from sbert_repro.storage import write_file
 from sbert_repro.training import fit as fitting
-from sbert_repro.training import run
 from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.run import (
     add_scores,
@@ -125,12 +126,15 @@ def test_the_order_of_options_does_not_count(overrides):
     assert key_of(compose(typed), typed) == key_of(compose(backwards), backwards)
 
 
-@pytest.mark.parametrize(
-    "part", ["pooling.mean.MeanPooling", "losses.classification.ClassificationLoss"]
-)
+@pytest.mark.parametrize("part", ["MeanPooling", "ClassificationLoss"])
 def test_a_component_that_changed_gets_new_keys(key, monkeypatch, part):
+    def later(path):
+        found = declared(path)
+        changed = {"VERSION": 99} if path.endswith(f".{part}") else {}
+        return replace(found, constants={**found.constants, **changed})
+
     before = key(LOSS)
-    monkeypatch.setattr(f"sbert_repro.{part}.VERSION", 99)
+    monkeypatch.setattr("sbert_repro.compose.declared", later)
     assert key(LOSS) != before
 
 
@@ -216,7 +220,7 @@ def test_the_second_stage_gets_the_first_ones_weights(overrides, monkeypatch, tm
         write_file(folder / "model" / "model.safetensors", b"weights")
         return fitting.FitResult({"dev_spearman": 1.0}, [], 1, 0.0, {"loss": [], "dev": []})
 
-    monkeypatch.setattr(run.fitting, "fit", fit)
+    monkeypatch.setattr(fitting, "fit", fit)
     typed = overrides("loss=regression", "parent=['loss=classification']")
     record = train(compose(typed), typed)
     model = tmp_path / "results" / "runs" / record["settings"]["parent"] / "model"
@@ -290,7 +294,7 @@ def test_the_next_call_says_the_same_and_does_not_train(overrides, diverging, mo
     typed = overrides(*TYPED)
     with pytest.raises(Diverged) as first:
         train(compose(typed), typed)
-    monkeypatch.setattr(run.fitting, "fit", None)
+    monkeypatch.setattr(fitting, "fit", None)
     with pytest.raises(Diverged) as second:
         train(compose(typed), typed)
     assert str(first.value) == str(second.value)
@@ -410,7 +414,7 @@ def test_a_run_of_that_time_is_found_where_it_had_no_dev_rows(overrides, small_r
 
 
 def test_a_run_that_diverged_at_that_time_is_not_trained_again(overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr(run.fitting, "fit", None)
+    monkeypatch.setattr(fitting, "fit", None)
     typed = overrides("loss=regression")
     config = compose(typed)
     folder = tmp_path / "results" / "runs" / former_key_of(config, typed)
