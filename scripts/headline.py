@@ -50,7 +50,7 @@ def main() -> None:
     for name, content in contents.items():
         write_file(folder / name, content)
     if files["headline.csv"] != known:
-        launch.track(config, "headline", files["headline.csv"], lambda: [png])
+        launch.track(config, "headline", files["headline.csv"], lambda: {"headline": png})
     print(files["headline.md"])
     print(f"written: {' '.join(str(folder / name) for name in (*files, 'headline.png'))}")
 

@@ -108,7 +108,7 @@ def timed(table: Table, profile: str, changes: list[str], dry: bool, again: bool
         launch.track(config, table.file, text, lambda: drawn(table, folder))
 
 
-def drawn(table: Table, folder: Path) -> list[bytes]:
+def drawn(table: Table, folder: Path) -> dict[str, bytes]:
     """Draw the plots of a table that has been written.
 
     Args:
@@ -116,13 +116,13 @@ def drawn(table: Table, folder: Path) -> list[bytes]:
         folder: `results/<profile>`.
 
     Returns:
-        PNG files, those of the page.
+        Name of each plot of the page → PNG file.
     """
     from sbert_repro.report import page, plots, results
 
     cells = results.cells(folder)
     figures = page.figures(table, cells[cells["table"] == table.name], results.seeds(folder))
-    return [plots.as_png(figure) for figure in figures]
+    return {name: plots.as_png(figure) for name, figure in figures.items()}
 
 
 def _not_written(sheet: Sheet, folder: Path, lost: str) -> UserError:

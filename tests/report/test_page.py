@@ -97,10 +97,12 @@ def test_words_of_a_file_never_become_markup(tmp_path):
     assert "<script>alert" not in shown and "&lt;script&gt;alert" in shown
 
 
-def test_writes_one_file(tmp_path):
-    shutil.copytree(LITE, tmp_path / "lite")
+def test_writes_the_page_and_its_figures(tmp_path):
+    copied = shutil.copytree(LITE, tmp_path / "lite", ignore=shutil.ignore_patterns("figures"))
     path = page.write("lite", tmp_path)
-    assert path == tmp_path / "lite" / "report.html" and path.stat().st_size > 10_000
+    assert path == copied / "report.html" and path.stat().st_size > 10_000
+    drawn = {file.name for file in (copied / "figures").iterdir()}
+    assert {"table_1_average.svg", "table_1_sets.png", "table_6.svg", "table_7_1.png"} <= drawn
 
 
 @pytest.mark.parametrize("table", ["1", "2", "3", "5", "6", "7"])

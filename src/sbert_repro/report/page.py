@@ -7,7 +7,7 @@ that `sbert_repro.report.results` reads, without torch: the same files give the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
@@ -24,7 +24,11 @@ from sbert_repro.tables.plan import seconds_of
 from sbert_repro.tables.printed import short_name
 from sbert_repro.tables.render import VERDICTS, code_of, in_words
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FILE = "report.html"
+FIGURES = "figures"
 MARKS = {
     "match": "●",
     "near": "◐",
@@ -41,14 +45,14 @@ MARKS = {
 
 
 def write(profile: str, results_folder: Path) -> Path:
-    """Make the page of a profile.
+    """Make the page of a profile, and each of its figures as a file.
 
     Args:
         profile: "paper", "lite" or "demo".
         results_folder: `paths.results`.
 
     Returns:
-        The file.
+        The page; the figures are in the folder `FIGURES` beside it, as SVG and as PNG.
 
     Raises:
         UserError: No table was made yet, a file is damaged, or the page cannot be written.
@@ -56,6 +60,11 @@ def write(profile: str, results_folder: Path) -> Path:
     folder = results.folder_of(profile, results_folder)
     path = folder / FILE
     write_file(path, masked(as_html(profile, folder)))
+    cells, seeds = results.cells(folder), results.seeds(folder)
+    for name, mine in cells.groupby("table"):
+        for stem, figure in figures(spec.load(str(name)), mine, seeds).items():
+            write_file(folder / FIGURES / f"{stem}.svg", plots.as_svg(figure))
+            write_file(folder / FIGURES / f"{stem}.png", plots.as_png(figure))
     return path
 
 
@@ -126,7 +135,7 @@ def _table(name: str, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any
             }
             for row, part in mine.groupby("row", sort=False)
         ],
-        "figures": [_svg(figure) for figure in figures(table, mine, seeds)],
+        "figures": [_svg(figure) for figure in figures(table, mine, seeds).values()],
     }
 
 
@@ -167,7 +176,7 @@ def _runs(row: pd.DataFrame) -> list[dict[str, str]]:
     return found
 
 
-def figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> list[Any]:
+def figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Figure]:
     """Draw the figures that go with a table.
 
     Args:
@@ -176,37 +185,35 @@ def figures(table: spec.Table, cells: pd.DataFrame, seeds: pd.DataFrame) -> list
         seeds: What `results.seeds` returned.
 
     Returns:
-        Matplotlib's figures; none of a table without a number.
+        File name without its ending → figure; none of a table without a number.
     """
     measured = cells.dropna(subset=["ours"])
     if measured.empty:
-        return []
-    if table.timed:
-        return [
-            plots.throughput(part, f"{short_name(table.name)}, {column}")
-            for column, part in measured.groupby("column", sort=False)
-        ]
-    if table.name == "1":
-        return [
-            plots.against_the_paper(
-                cells[cells["metric"] == "mean"], "Table 1: average of the seven sets"
-            ),
-            plots.by_year(cells[cells["metric"] != "mean"], "Table 1: from STS12 to SICK-R"),
-        ]
-    if table.name == "6":
-        return [plots.ablation(cells, seeds, "Table 6")]
-    if table.name == "2":
-        return [plots.seed_strips(cells, seeds, "Table 2: STSb test set")]
+        return {}
     means = cells[cells["metric"] == "mean"]
-    columns = list(dict.fromkeys((means if len(means) else cells)["column"]))
-    return [
-        plots.against_the_paper(part, f"{short_name(table.name)}: {column}")
-        for column in columns
-        if (part := cells[cells["column"] == column])["ours"].notna().any()
-    ]
+    if table.name == "1":
+        return {
+            "table_1_average": plots.against_the_paper(means, "Table 1: average of the seven sets"),
+            "table_1_sets": plots.by_year(
+                cells[cells["metric"] != "mean"], "Table 1: from STS12 to SICK-R"
+            ),
+        }
+    if table.name == "2":
+        return {table.file: plots.seed_strips(cells, seeds, "Table 2: STSb test set")}
+    if table.name == "6":
+        return {table.file: plots.ablation(cells, seeds, "Table 6")}
+    shown = measured if table.timed or means.empty else means.dropna(subset=["ours"])
+    drawn = {}
+    for number, (column, part) in enumerate(shown.groupby("column", sort=False), start=1):
+        title = f"{short_name(table.name)}: {column}"
+        whole = cells[cells["column"] == column]
+        drawn[f"{table.file}_{number}"] = (
+            plots.throughput(part, title) if table.timed else plots.against_the_paper(whole, title)
+        )
+    return drawn
 
 
-def _svg(figure: Any) -> str:
+def _svg(figure: Figure) -> str:
     return plots.as_svg(figure, ink="currentColor")
 
 

@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
@@ -795,7 +795,7 @@ def track(
     base: DictConfig,
     name: str,
     text: str,
-    plots: Callable[[], Sequence[bytes]] = tuple,
+    plots: Callable[[], Mapping[str, bytes]] = dict,
 ) -> None:
     """Send what was made to W&B as a table, with its plots; never a reason to fail.
 
@@ -803,7 +803,7 @@ def track(
         base: The profile's options.
         name: What it is called in W&B.
         text: The table as CSV.
-        plots: Draws them, as PNG files; called only if they are sent.
+        plots: Draws them, name → PNG file; called only if they are sent.
     """
     import pandas as pd
 
@@ -817,5 +817,5 @@ def track(
     if run.id is None:
         return
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
-    run.log_plots({f"{name} plot {number}": png for number, png in enumerate(plots(), 1)})
+    run.log_plots({f"plot {stem}": png for stem, png in plots().items()})
     run.finish()
