@@ -85,3 +85,13 @@ def test_a_training_set_says_which_share_is_whose(own, shares, said):
 )
 def test_durations_in_words(seconds, words):
     assert duration(seconds) == words
+
+
+def test_folds_that_cut_different_numbers_of_texts_are_one_sentence():
+    folds = [
+        fact("texts_cut", title="AFS", dataset="afs", split=f"train_fold_{n}", count=count,
+             unit="pairs", length=64)
+        for n, count in enumerate((83, 1_088, 85))
+    ]  # fmt: skip
+    assert by_data_set(folds) == ["AFS train: 83 to 1,088 pairs cut to 64 word pieces"]
+    assert by_data_set(folds[:1]) == ["AFS train: 83 pairs cut to 64 word pieces"]

@@ -129,9 +129,9 @@ def by_data_set(facts: Iterable[Fact]) -> list[str]:
         pieces"; the other facts as in `sentences`.
     """
     found: dict[str, dict[str, None]] = {}
-    for one in facts:
+    for one in _cut_together(facts):
         if one["code"] in _OF_DATA:
-            side = str(one.get("split", "")).partition("_")[0]  # of a part too: train_fold_3
+            side = _side(one)
             about = f"{one['title']} {side}" if side in _SIDES else one["title"]
             words, shares = _words({**one, "split": ""}), ", ".join(_shares(one))
             words += f" ({shares})" if shares else ""
@@ -142,6 +142,25 @@ def by_data_set(facts: Iterable[Fact]) -> list[str]:
     return [
         f"{about}: {'; '.join(words)}" if any(words) else about for about, words in found.items()
     ]
+
+
+def _side(one: Fact) -> str:
+    """Return "train" or "dev" of a split, of a part too: train_fold_3."""
+    return str(one.get("split", "")).partition("_")[0]
+
+
+def _cut_together(facts: Iterable[Fact]) -> list[Fact]:
+    """Say of the folds of a data set, each of which cuts another number of texts, the range."""
+    merged: dict[Any, Fact] = {}
+    for number, one in enumerate(facts):
+        if one["code"] != "texts_cut":
+            merged[number] = one
+            continue
+        like = (one["title"], _side(one), one.get("unit"), one["length"])
+        first = merged.setdefault(like, one)
+        counts = (first["count"], first.get("most", first["count"]), one["count"])
+        merged[like] = {**first, "count": min(counts), "most": max(counts)}
+    return list(merged.values())
 
 
 def _shares(one: Fact) -> list[str]:
@@ -173,8 +192,7 @@ def _rows(one: Fact) -> str:
 
 def _unit(one: Fact) -> str:
     """Return what a row is and which split it is of: "dev pairs"; "pairs" of a set in one piece."""
-    side = str(one.get("split", "")).partition("_")[0]  # of a part too: train_fold_3
-    return f"{_SIDES.get(side, '')}{one['unit']}"
+    return f"{_SIDES.get(_side(one), '')}{one['unit']}"
 
 
 def _weights(one: Fact) -> str:
@@ -195,10 +213,15 @@ def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
     )
 
 
+def _counted(one: Fact) -> str:
+    least, most = one["count"], one.get("most", one["count"])
+    return f"{least:,}" if most == least else f"{least:,} to {most:,}"
+
+
 SENTENCES: dict[str, Callable[[Fact], str]] = {
     "rows": _rows,
     "rows_without_label": lambda f: f"{f['count']:,} {_unit(f)} without a gold label dropped",
-    "texts_cut": lambda f: f"{f['count']:,} {_unit(f)} cut to {f['length']} word pieces",
+    "texts_cut": lambda f: f"{_counted(f)} {_unit(f)} cut to {f['length']} word pieces",
     "swapped": lambda f: f"{f['unit']} trained on in both orders",
     "no_dev": lambda f: f"no {f['dataset']} {f['split']}: trained without looking at it",
     "parts": lambda f: f"{f['run']} of {f['all']} {f['unit']}",
