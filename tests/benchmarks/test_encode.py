@@ -23,7 +23,7 @@ def test_encoding_is_compared_with_the_same_vectors_judged_and_shown(figures, ca
             ratio, least = float(words[-3]), float(words[-1])
             # Shown with two digits, so a ratio on the edge may be either.
             assert goal.endswith(" not met") == (ratio < least) or abs(ratio - least) < 0.01
-    assert "all-MiniLM-L6-v2, ours fp32: computed by engine=packed" in found["notes"]
+    assert "all-MiniLM-L6-v2, ours fp32: engine packed" in found["notes"]
     first = next(row for row in found["rows"] if "bf16 / bf16" in row["goals"])
     assert first["peer bf16 /s"] > 0 and "ceiling" in first["goals"]
     assert "onnx" in first["goals"] and (first["onnx /s"] == "—") == ("not timed" in first["goals"])
