@@ -96,12 +96,18 @@ def said(folder: Path) -> str:
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """Weights, scores, tables, vectors and data; not the times in records."""
+    """Weights, scores, tables, vectors and data; not the times in records and below tables."""
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
         if path.name == "record.json":
             found[name] = json.loads(path.read_text())["scores"]
+        elif path.parent.name == "records":
+            records = json.loads(path.read_text())["records"]
+            found[name] = {key: record["scores"] for key, record in records.items()}
+        elif path.name.startswith("table_") and path.suffix == ".md":
+            lines = path.read_text().splitlines()
+            found[name] = [line for line in lines if not line.startswith("- Time: ")]
         elif path.is_file() and not name.startswith("cache/") and ".locks" not in name:
             # The command in a table names no folder, and neither does anything else.
             found[name] = path.read_bytes()
