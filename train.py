@@ -19,7 +19,7 @@ def main(config: DictConfig, overrides: list[str]) -> None:
         config: The composed options.
         overrides: The options as typed, for the first stage of a two-stage run.
     """
-    from sbert_repro.evaluation.run import check_tasks, in_lines, main_scores, score_run
+    from sbert_repro.evaluation.run import check_tasks, evaluate_trained, in_lines, main_scores
     from sbert_repro.facts import sentences
     from sbert_repro.tables.launch import LedgerWork, warn_without_gpu
     from sbert_repro.tables.plan import stages_left
@@ -31,7 +31,7 @@ def main(config: DictConfig, overrides: list[str]) -> None:
     warn_without_gpu(config, work, lambda: stages_left(config, overrides, work))
     with together():
         record = train(config, overrides)
-        scored = score_run(config, record["key"])
+        scored = evaluate_trained(config, record["key"])
     # First, as it says what everything below is: such as a demo's numbers, on made-up sentences.
     for note in filter(None, [config.profile.banner, *sentences(record["facts"])]):
         print(note)

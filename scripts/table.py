@@ -269,7 +269,8 @@ def reproduce(
         )
     sys.stdout.write(f"written: {folder / f'{table.file}.md'}\n")
     if made.left:
-        launch.track(base, table.file, render.as_csv(finished), lambda: drawn(table, folder))
+        name = f"{table.file}_changed" if request.of_numbers else table.file
+        launch.track(base, name, render.as_csv(finished), lambda: drawn(table, folder))
     diverged = [r for r in results.values() if r.reason and r.reason.code == "diverged"]
     nothing = bool(diverged) and not any(result.scores for result in results.values())
     if nothing or any(result.failed for result in results.values()):

@@ -169,10 +169,10 @@ def test_the_card_of_a_demo_says_that_its_sentences_are_made_up(runs, tmp_path):
     assert not {"base_model", "datasets"} & set(metadata)
     (result,) = metadata["model-index"][0]["results"]
     assert result["dataset"]["type"] == "synthetic"
-    assert "**The sentences are synthetic**" in body
+    assert "**The sentences are synthetic.**" in body
     for line in body.splitlines():
         if "NLI" in line or "STSb" in line:
-            assert "synthetic sentences in the place of" in line
+            assert "synthetic sentences instead of" in line
 
 
 def test_the_card_names_a_first_stage_that_lies_under_the_key_of_an_earlier_version(runs, tmp_path):

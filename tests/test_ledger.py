@@ -246,6 +246,21 @@ def test_published_scores_of_one_run_and_task_do_not_hide_each_other(tmp_path):
     assert published.used == set(records)
 
 
+def test_published_scores_of_equal_models_are_those_of_every_run_that_has_them(tmp_path):
+    last = {**RUNS["train"], "weights_sha256": "w"}
+    settings = {**last["settings"], "checkpoint": "best_dev"}
+    best = {**last, "key": "b" * 16, "settings": settings}
+    other = {**last, "key": "c" * 16, "settings": {**settings, "pooling": {"name": "max"}}}
+    score = {**upgraded(RUNS["evaluate"]), "run": last["key"]}
+    records = {record["key"]: record for record in (last, best, other, score)}
+    (tmp_path / "recipes.json").write_text(json.dumps({"records": records}))
+    published = Published(tmp_path)
+    assert published.score(last["key"], score["settings"]) == score
+    assert published.score(best["key"], score["settings"]) == score
+    assert published.score(other["key"], score["settings"]) is None, "another pooling"
+    assert published.score("d" * 16, score["settings"]) is None, "a run of which nothing is known"
+
+
 @pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])
 def test_threads_are_named_where_they_are_not_the_cores(threads, said):
     record = {"hardware": {"cpu": "Some CPU", "cores": 2}, "threads": threads}

@@ -7,8 +7,7 @@ import logging
 import pytest
 
 from sbert_repro import progress
-from sbert_repro.progress import Progress
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import Progress, showing
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def test_long_work_shows_a_bar_on_stderr_and_nothing_on_stdout(capsys, monkeypat
     monkeypatch.setattr(progress, "LONG_WORK", 3)
     monkeypatch.setenv("FORCE_COLOR", "1")
     for total in (5, 2):
-        with shown("encoding", total) as advance:
+        with showing("encoding", total) as advance:
             advance(total)
         seen = capsys.readouterr()
         assert ("encoding" in seen.err) == (total > 2) and seen.out == ""
@@ -50,7 +49,7 @@ def test_without_a_terminal_a_line_comes_by_time(caplog, clock):
 
 def test_work_that_is_broken_off_is_not_said_to_be_done(caplog):
     caplog.set_level(logging.INFO)
-    with pytest.raises(ValueError, match="enough"), shown("encoding", 5000) as advance:
+    with pytest.raises(ValueError, match="enough"), showing("encoding", 5000) as advance:
         advance(1)
         raise ValueError("enough")
     assert caplog.messages == ["encoding: 5,000 sentences"]
@@ -59,6 +58,6 @@ def test_work_that_is_broken_off_is_not_said_to_be_done(caplog):
 def test_short_work_and_work_that_is_not_to_be_shown_say_nothing(caplog):
     caplog.set_level(logging.INFO)
     for total, wanted in ((10, True), (10_000, False)):
-        with shown("encoding", total, shown=wanted) as advance:
+        with showing("encoding", total, shown=wanted) as advance:
             advance(total)
     assert caplog.messages == []

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import logging
 import os
 import re
 import runpy
-import signal
 import sys
 import textwrap
-import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 import yaml
@@ -37,6 +34,7 @@ from sbert_repro.compose import (
 from sbert_repro.config import CONFIG_DIR, HOME
 from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import masked
+from sbert_repro.signals import Terminated, on_sigterm
 from sbert_repro.storage import refused_by_system
 
 BUG = 1
@@ -44,7 +42,6 @@ USER_MISTAKE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 """As of a program that SIGPIPE ends: the reader of the output has seen enough, as ``head`` has."""
-TERMINATED = 143
 HELP = ("-h", "--help")
 _SWEEP = {"-m", "--multirun"}
 _ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
@@ -118,31 +115,6 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
 
 
-class Terminated(SystemExit):
-    """SIGTERM was received."""
-
-
-@contextlib.contextmanager
-def sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM end this process in order: what is unfinished is removed, locks are freed.
-
-    Yields:
-        Nothing.
-    """
-
-    def end(_number: int, _frame: object) -> NoReturn:
-        raise Terminated(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def one_line_errors(command: Callable[[], Any]) -> None:
     """Run a command; a user's mistake ends it in one line on stderr and status 2.
 
@@ -158,7 +130,7 @@ def one_line_errors(command: Callable[[], Any]) -> None:
     """
     _open_streams()
     before = sys.stdout, sys.stderr
-    with sigterm_as_exit():
+    with on_sigterm():
         _in_one_line(command, before)
 
 

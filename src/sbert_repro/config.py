@@ -117,7 +117,7 @@ class ProfileConfig:
     name: str = MISSING
     banner: str = ""
     timed_banner: str = ""  # above tables of speeds, where stand-ins are not timed
-    synthetic: bool = False  # its sentences are made up in the place of the data sets they name
+    synthetic: bool = False  # made-up sentences replace those of every data set
     limits: dict[str, int] = field(default_factory=dict)
     sources: list[str] | None = None  # of the NLI pairs
     epochs: dict[str, int] = field(default_factory=dict)

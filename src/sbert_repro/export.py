@@ -34,8 +34,8 @@ _OTHER_WEIGHTS = ("dev_best", "dev_last")
 _METRICS = {"all": "spearman_cosine", "spearman": "spearman_cosine", "accuracy": "accuracy"}
 """A task's score, the first of these that it has → its name in the Hub's metadata."""
 _SYNTHETIC = (
-    "**The sentences are synthetic**, made up by the program in the place of every data set that "
-    "this page names. No number on it says anything about the model on real text."
+    "**The sentences are synthetic.** The program made them up, to replace those of every data set "
+    "named on this page. No number here says anything about the model on real text."
 )
 _HEAD = """---
 {metadata}---
@@ -239,7 +239,7 @@ def _is_synthetic(options: dict[str, Any]) -> bool:
 
 
 def _made_up(title: str) -> str:
-    return f"synthetic sentences in the place of {title}"
+    return f"synthetic sentences instead of {title}"
 
 
 def _metadata(

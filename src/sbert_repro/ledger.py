@@ -209,7 +209,8 @@ class Published:
             self._records |= records_in(path)
         for record in self._records.values():
             if record["kind"] == "evaluate" and record.get("run"):
-                self._scores[record["run"], _without_model(record["settings"])] = record
+                place = self._model(record["run"]), _without_model(record["settings"])
+                self._scores[place] = record
 
     def get(self, *keys: str) -> Record | None:
         """Return a record by its key.
@@ -233,7 +234,20 @@ class Published:
         Returns:
             The record, or ``None``.
         """
-        return self._returned(self._scores.get((run, _without_model(settings))))
+        return self._returned(self._scores.get((self._model(run), _without_model(settings))))
+
+    def _model(self, run: str) -> str:
+        """Return what tells a run's model from others: runs of equal models share their scores.
+
+        The weights of the best look at dev and those of the last step, for example, may be equal.
+        """
+        record = self._records.get(run, {})
+        if not (weights := record.get("weights_sha256")):
+            return run
+        settings = record["settings"]
+        others = [settings.get(part) for part in ("pooling", "loss")]
+        places = [settings["encoder"].get("layer"), settings["data"].get("max_length")]
+        return json.dumps(_plain([weights, *others, *places]), sort_keys=True)
 
     def _returned(self, record: Record | None) -> Record | None:
         if record is not None:

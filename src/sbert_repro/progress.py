@@ -109,7 +109,7 @@ class Progress:
 
 
 @contextmanager
-def progress(
+def showing(
     what: str, total: int, *, unit: str = "sentences", shown: bool = True
 ) -> Iterator[Advance]:
     """Show how far the block is, if its work is long.

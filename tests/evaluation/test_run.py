@@ -191,7 +191,7 @@ def test_a_trained_run_is_scored_with_its_own_pooling_and_facts(
     config = compose([*paths, "data.allow_partial=true", "evaluate=[stsb,sts12]"])
     sent = []
     monkeypatch.setattr(run.tracking, "start", lambda *given: Sent(sent, *given))
-    scores = run.evaluate_trained(config, key)
+    scores = run.main_scores(run.evaluate_trained(config, key))
     run.evaluate_trained(config, key)
     (run_of_wandb,) = sent
     assert run_of_wandb.given[1:3] == (key, "train")
@@ -266,7 +266,7 @@ def cross_options(tiny_bert, small_root, tmp_path):
 def test_a_trained_cross_encoder_is_scored_by_its_own_scores(cross_options, small_root, tmp_path):
     config = compose([*cross_options, "evaluate=[stsb,sickr,bws]"])
     key = train(config, cross_options)["key"]
-    found = run.evaluate_trained(config, key)
+    found = run.main_scores(run.evaluate_trained(config, key))
     assert set(found) == {"stsb", "sickr", "bws"} and np.isfinite(list(found.values())).all()
     records = run.scored(config, key, ["stsb"])
     assert records["stsb"]["settings"]["encoder"]["encoder"] == "cross_encoder"

@@ -18,7 +18,7 @@ from sbert_repro.aliases import former
 from sbert_repro.compose import compose
 from sbert_repro.declared import declared
 from sbert_repro.errors import Diverged, UserError
-from sbert_repro.evaluation.run import evaluate_trained
+from sbert_repro.evaluation.run import evaluate_trained, main_scores
 from sbert_repro.facts import sentences
 from sbert_repro.ledger import Ledger
 from sbert_repro.storage import write_file
@@ -372,7 +372,7 @@ def test_a_run_has_its_test_scores_too(overrides, tmp_path):
     record = train(config, typed)
     path = tmp_path / "results" / "runs" / record["key"] / "metrics.json"
     assert "stsb_dev" not in strict(path)
-    scores = evaluate_trained(config, record["key"])
+    scores = main_scores(evaluate_trained(config, record["key"]))
     found = strict(path)
     assert found["stsb_dev"] == scores["stsb_dev"]
     assert found["dev_spearman"] == record["scores"]["dev_spearman"]

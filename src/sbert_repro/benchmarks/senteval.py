@@ -20,16 +20,8 @@ from sbert_repro.benchmarks.timing import Figures, conditions
 from sbert_repro.compose import build
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.logistic import (
-    BatchedClassifier,
-    BatchedModels,
-    BatchedTrainer,
-    Doubles,
-    Fold,
-    Ints,
-    one_thread_each,
-    train_and_test,
-)
+from sbert_repro.evaluation.batched import BatchedModels, BatchedTrainer, one_thread_each
+from sbert_repro.evaluation.logistic import BatchedClassifier, Doubles, Fold, Ints, train_and_test
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.evaluation.tasks import GROUPS, TASKS
 from sbert_repro.evaluation.transfer import PROTOCOLS, TransferData, load

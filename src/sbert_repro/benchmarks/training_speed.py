@@ -166,9 +166,8 @@ def _hours_at(speed: TrainingSpeed, trainings: Sequence[DictConfig]) -> str:
         if why := speed.why_not(config):
             apart[why] += 1
             continue
-        precision = plain(config.trainer.precision)
-        seconds += examples(config) / speed.rates[precision]
-        counted[precision] += 1
+        seconds += speed.seconds(config)
+        counted[plain(config.trainer.precision)] += 1
     rest = ", ".join(f"{count} {why}" for why, count in apart.items())
     left_out = f"not estimated: {rest}; " if rest else ""
     if not counted:

@@ -18,9 +18,13 @@ from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import component
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
+from sbert_repro.inference.choice import check_engine
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
+
+    from sbert_repro.inference.engine import Engine
 
 Vectors = NDArray[np.float32]
 """Sentence vectors ``[N, D]``."""
@@ -219,6 +223,57 @@ class ChosenPooling:
     def identity(self) -> list[str | int]:
         """What vectors depend on: name and version."""
         return [self.name, self.VERSION]
+
+
+class OnEngine:
+    """An encoder whose network an `Engine` runs, which is made when the first text comes.
+
+    Attributes:
+        folder: The model's folder.
+        pooling: Of the states.
+        layer: The layer whose states are pooled.
+        precision: ``fp32``, ``bf16`` or ``int8``.
+    """
+
+    folder: Path
+    pooling: ChosenPooling
+    layer: str
+    precision: str
+
+    def _ask_for(self, engine: str) -> None:
+        """Choose ``packed``, ``reference`` or ``auto``, after the attributes have been set."""
+        check_engine(engine, self.precision)
+        self._asked = engine
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from sbert_repro.inference.engine import Engine
+
+        chosen, pooling = self._asked, self.pooling.module
+        return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
+
+    @property
+    def _rounding(self) -> dict[str, str]:
+        """What the engine adds to an identity."""
+        # In fp32 all engines give one vector, and none has to be made ready to say so.
+        return {} if self.precision == "fp32" else self._engine.rounding
+
+    @property
+    def engine(self) -> str:
+        """The engine that computes: ``packed`` or ``reference``."""
+        return self._engine.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self._engine.device
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's fast tokenizer."""
+        from sbert_repro.backbone.transformer import load_tokenizer
+
+        return load_tokenizer(self.folder)
 
 
 def pooling_named(name: str, where: object = "") -> nn.Module:

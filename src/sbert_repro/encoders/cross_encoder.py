@@ -16,18 +16,15 @@ from sbert_repro.aliases import name_of
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
 from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import declared
-from sbert_repro.encoders.base import ChosenPooling, reads_pairs, trained_with
+from sbert_repro.encoders.base import ChosenPooling, OnEngine, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
-from sbert_repro.inference.choice import check_engine
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import showing
 
 if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
-    import torch
     from torch import Tensor
 
     from sbert_repro.data.tokens import PairTemplate, WordPieces
-    from sbert_repro.inference.engine import Engine
     from sbert_repro.losses.cross_regression import CrossRegressionLoss
 
 
@@ -49,7 +46,7 @@ class _Trained(TypedDict):
     pair_length: NotRequired[int | None]
 
 
-class CrossEncoder:
+class CrossEncoder(OnEngine):
     """Scores of pairs from a model folder that ``loss=cross_regression`` left behind.
 
     Each pair goes through the network by itself, so 10,000 sentences make 49,995,000 pairs to score
@@ -109,15 +106,7 @@ class CrossEncoder:
         self.label = label or Path(path).name
         self.facts: list[Fact] = []
         self.precision, self.progress = precision, progress
-        check_engine(engine, precision)
-        self._asked = engine
-
-    @cached_property
-    def _engine(self) -> Engine:
-        from sbert_repro.inference.engine import Engine
-
-        chosen, pooling = self._asked, self.pooling.module
-        return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
+        self._ask_for(engine)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -132,13 +121,8 @@ class CrossEncoder:
             "max_length": self.max_length,
             **({} if self.pair_length is None else {"pair_length": self.pair_length}),
             "precision": self.precision,
-            **({} if self.precision == "fp32" else self._engine.rounding),
+            **self._rounding,
         }
-
-    @property
-    def engine(self) -> str:
-        """The engine that computes: ``packed`` or ``reference``."""
-        return self._engine.name
 
     @cached_property
     def head(self) -> CrossRegressionLoss:
@@ -149,18 +133,6 @@ class CrossEncoder:
         head = CrossRegressionLoss(self._engine.width, self.error)
         load_head(self.folder, head)
         return head.eval().to(self.device)
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The folder's fast tokenizer."""
-        from sbert_repro.backbone.transformer import load_tokenizer
-
-        return load_tokenizer(self.folder)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network computes."""
-        return self._engine.device
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Score pairs, equal ones once; the order of the two sentences counts.
@@ -174,7 +146,7 @@ class CrossEncoder:
         row = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         if not row:
             return np.empty(0, np.float32)
-        with shown("scoring", len(row), unit="pairs", shown=self.progress) as advance:
+        with showing("scoring", len(row), unit="pairs", shown=self.progress) as advance:
             scores = self._engine.encode(
                 self.pieces(list(row)),
                 self._head,

@@ -17,19 +17,15 @@ from sbert_repro import json_files
 from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts, weights_folder
 from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import declared
-from sbert_repro.encoders.base import ChosenPooling, Vectors, reads_pairs, trained_with
+from sbert_repro.encoders.base import ChosenPooling, OnEngine, Vectors, reads_pairs, trained_with
 from sbert_repro.errors import UserError
 from sbert_repro.facts import fact
-from sbert_repro.inference.choice import check_engine
-from sbert_repro.progress import Advance
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import Advance, showing
 
 if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
-    import torch
     from torch import Tensor, nn
 
     from sbert_repro.data.tokens import WordPieces
-    from sbert_repro.inference.engine import Engine
 
 _log = logging.getLogger(__name__)
 _BACKBONE = "sbert_repro.backbone.transformer.TransformerBackbone"
@@ -39,7 +35,7 @@ BLOCK = 8192
 """Sentences whose word pieces are held at once: enough to find many of equal length."""
 
 
-class TransformerEncoder:
+class TransformerEncoder(OnEngine):
     """Sentence vectors of a transformer folder: trained here, trained by others, or not trained.
 
     Nothing heavy is read until the first sentence comes, so asking for `identity` is cheap.
@@ -111,15 +107,7 @@ class TransformerEncoder:
         self.layer, self.precision, self.progress = layer, precision, progress
         self.normalize = described.normalize
         self.max_length = max_length or described.max_length or MAX_LENGTH
-        check_engine(engine, precision)
-        self._asked = engine
-
-    @cached_property
-    def _engine(self) -> Engine:
-        from sbert_repro.inference.engine import Engine
-
-        chosen, pooling = self._asked, self.pooling.module
-        return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
+        self._ask_for(engine)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -133,26 +121,8 @@ class TransformerEncoder:
             "max_length": self.max_length,
             "normalize": self.normalize,
             "precision": self.precision,
-            # In fp32 all engines give one vector, and none has to be made ready to say so.
-            **({} if self.precision == "fp32" else self._engine.rounding),
+            **self._rounding,
         }
-
-    @property
-    def engine(self) -> str:
-        """The engine that computes: ``packed`` or ``reference``."""
-        return self._engine.name
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The folder's fast tokenizer."""
-        from sbert_repro.backbone.transformer import load_tokenizer
-
-        return load_tokenizer(self.folder)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network computes."""
-        return self._engine.device
 
     def encode(self, sentences: Sequence[str]) -> Vectors:
         """Embed sentences, equal ones once.
@@ -170,7 +140,7 @@ class TransformerEncoder:
         texts = list(row)
         starts = range(0, len(texts), BLOCK)
         vectors = np.empty((len(texts), self._engine.width), np.float32)
-        with shown("encoding", len(texts), shown=self.progress) as advance:
+        with showing("encoding", len(texts), shown=self.progress) as advance:
             blocks = self.encode_blocks([texts[at : at + BLOCK] for at in starts], advance)
             for at, block in zip(starts, blocks, strict=True):
                 vectors[at : at + BLOCK] = block

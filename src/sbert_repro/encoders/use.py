@@ -18,7 +18,7 @@ import numpy as np
 from sbert_repro.encoders.base import Vectors, find
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import showing
 from sbert_repro.storage import folder_sha256, sha256_of
 
 SOURCE = "https://tfhub.dev/google/universal-sentence-encoder-large/3"
@@ -132,7 +132,7 @@ class UseEncoder:
         texts = [text.encode("utf-8", "replace") for text in row]
         vectors = np.empty((len(texts), self.width), np.float32)
         batches = plan_padded(np.array([len(text) for text in texts], np.int64), BUDGET)
-        with shown("encoding", len(texts), shown=self.progress) as advance:
+        with showing("encoding", len(texts), shown=self.progress) as advance:
             for rows in batches:
                 vectors[rows] = self.model([texts[number] for number in rows])
                 advance(len(rows))

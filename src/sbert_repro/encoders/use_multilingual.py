@@ -14,7 +14,7 @@ import numpy as np
 from sbert_repro.data.packages import USE_MULTILINGUAL
 from sbert_repro.encoders.base import Vectors
 from sbert_repro.facts import Fact
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import showing
 
 _BLOCK = 512
 """Sentences between two steps of the bar; the package makes its own batches, without padding."""
@@ -85,7 +85,7 @@ class UseMultilingualEncoder:
         # Half of a surrogate pair has no place in UTF-8 and becomes a question mark.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in row]
         vectors = np.empty((len(texts), self.width), np.float32)
-        with shown("encoding", len(texts), shown=self.progress) as advance:
+        with showing("encoding", len(texts), shown=self.progress) as advance:
             for start in range(0, len(texts), _BLOCK):
                 block = texts[start : start + _BLOCK]
                 vectors[start : start + len(block)] = self.model.encode(block)

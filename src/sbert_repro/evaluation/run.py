@@ -321,21 +321,8 @@ def check_tasks(config: DictConfig, overrides: list[str]) -> None:
         _data(config, tasks)
 
 
-def evaluate_trained(config: DictConfig, key: str) -> dict[str, float]:
+def evaluate_trained(config: DictConfig, key: str) -> dict[str, Record]:
     """Score a run that train.py has just finished, or finished long ago.
-
-    Args:
-        config: The run's composed options; ``evaluate`` lists the tasks.
-        key: The run's key.
-
-    Returns:
-        dict[str, float]: Task → its score × 100, NaN where it is undefined.
-    """
-    return main_scores(score_run(config, key))
-
-
-def score_run(config: DictConfig, key: str) -> dict[str, Record]:
-    """Score a run as `evaluate_trained` does.
 
     Args:
         config: The run's composed options; ``evaluate`` lists the tasks.

@@ -29,7 +29,7 @@ from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.run import encoder_of
 from sbert_repro.facts import Fact, fact
-from sbert_repro.progress import progress
+from sbert_repro.progress import showing
 from sbert_repro.similarity import cosine
 
 Matrix = NDArray[np.floating]
@@ -597,7 +597,7 @@ class ExactIndex:
         Returns:
             Found: Cosines and rows.
         """
-        with progress("searching", len(corpus), shown=self.progress) as advance:
+        with showing("searching", len(corpus), shown=self.progress) as advance:
             return top_k(corpus, queries, k, names=names, advance=advance)
 
 

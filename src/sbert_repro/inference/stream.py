@@ -29,8 +29,7 @@ from typing_extensions import TypedDict
 from sbert_repro import json_files
 from sbert_repro.data.batches import Prefetched
 from sbert_repro.errors import UserError
-from sbert_repro.progress import Advance
-from sbert_repro.progress import progress as shown
+from sbert_repro.progress import Advance, showing
 from sbert_repro.storage import lock, replacing, unwritable, write_file
 
 VERSION = 1
@@ -108,7 +107,7 @@ def encode_file(
             return encoder.encode_blocks(blocks)
         return map(encoder.encode, Prefetched(iter(blocks)))
 
-    with shown("encoding", lines.count, shown=progress) as advance:
+    with showing("encoding", lines.count, shown=progress) as advance:
         written = write_vectors(
             lines, output, embed, settings, cache, overwrite=overwrite, advance=advance
         )

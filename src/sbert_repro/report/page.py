@@ -6,6 +6,7 @@ that `sbert_repro.report.results` reads, without torch: the same files give the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,11 @@ def write(profile: str, results_folder: Path) -> Path:
     """
     folder = results.folder_of(profile, results_folder)
     path = folder / FILE
-    write_file(path, masked(as_html(profile, folder)))
     cells, seeds = results.cells(folder), results.seeds(folder)
-    for name, mine in cells.groupby("table"):
-        for stem, figure in figures(spec.load(str(name)), mine, seeds).items():
+    drawn = _drawn(cells, seeds)
+    write_file(path, masked(_page(profile, folder, cells, seeds, drawn)))
+    for of_table in drawn.values():
+        for stem, figure in of_table.items():
             write_file(folder / FIGURES / f"{stem}.svg", plots.as_svg(figure))
             write_file(folder / FIGURES / f"{stem}.png", plots.as_png(figure))
     return path
@@ -82,6 +84,24 @@ def as_html(profile: str, folder: Path) -> str:
         UserError: A file is damaged.
     """
     cells, seeds = results.cells(folder), results.seeds(folder)
+    return _page(profile, folder, cells, seeds, _drawn(cells, seeds))
+
+
+def _drawn(cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, dict[str, Figure]]:
+    """Return the figures of each table."""
+    return {
+        str(name): figures(spec.load(str(name)), mine, seeds)
+        for name, mine in cells.groupby("table", sort=False)
+    }
+
+
+def _page(
+    profile: str,
+    folder: Path,
+    cells: pd.DataFrame,
+    seeds: pd.DataFrame,
+    drawn: Mapping[str, Mapping[str, Figure]],
+) -> str:
     records = results.records(folder)
     counted = results.verdicts(cells)
     environment = Environment(
@@ -100,7 +120,7 @@ def as_html(profile: str, folder: Path) -> str:
         ],
         verdicts={name: VERDICTS[name] for name in counted.columns},
         marks=MARKS,
-        tables=[_table(name, cells, seeds) for name in dict.fromkeys(cells["table"])],
+        tables=[_table(name, cells, of_table) for name, of_table in drawn.items()],
         headline=_headline(folder, records),
         claims=results.claims(folder).to_dict("records"),
         missing=_missing(cells),
@@ -114,7 +134,7 @@ def _banner(profile: str) -> str:
     return str(content["profile"].get("banner") or "").strip()
 
 
-def _table(name: str, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any]:
+def _table(name: str, cells: pd.DataFrame, drawn: Mapping[str, Figure]) -> dict[str, Any]:
     table = spec.load(name)
     mine = cells[cells["table"] == name]
     shown = [column for column in table.shown if column in set(mine["column"])]
@@ -135,7 +155,7 @@ def _table(name: str, cells: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any
             }
             for row, part in mine.groupby("row", sort=False)
         ],
-        "figures": [_svg(figure) for figure in figures(table, mine, seeds).values()],
+        "figures": [_svg(figure) for figure in drawn.values()],
     }
 
 

@@ -38,7 +38,6 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig, open_dict
 
-from sbert_repro.cli import TERMINATED, sigterm_as_exit
 from sbert_repro.data.read import read
 from sbert_repro.data.schema import WHOLE, dataset, part_names
 from sbert_repro.errors import UserError, is_out_of_memory
@@ -46,6 +45,7 @@ from sbert_repro.facts import duration
 from sbert_repro.ledger import Ledger, Published, provenance
 from sbert_repro.progress import EVERY
 from sbert_repro.redaction import log_masked, masked
+from sbert_repro.signals import TERMINATED, on_sigterm
 from sbert_repro.storage import filling, write_file, write_once
 from sbert_repro.tables.plan import (
     Job,
@@ -453,7 +453,7 @@ class Processes:
         idle: list[ProcessPoolExecutor] = []
         # Every process ends when this end is closed, by us or because we are dead.
         their_end, our_end = multiprocessing.Pipe(duplex=False)
-        with sigterm_as_exit():
+        with on_sigterm():
             try:
                 while waiting or busy:
                     for job in list(waiting):
@@ -817,5 +817,5 @@ def track(
     if run.id is None:
         return
     run.log_table(name, pd.read_csv(io.StringIO(masked(text))))
-    run.log_plots({f"plot {stem}": png for stem, png in plots().items()})
+    run.log_plots(plots)
     run.finish()

@@ -46,12 +46,12 @@ from rich.table import Table as Grid
 
 from sbert_repro.backbone.find_model import find_model
 from sbert_repro.backbone.transformer import load_config
-from sbert_repro.cli import sigterm_as_exit
 from sbert_repro.compose import prepare
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import ROOT, cores, versions
 from sbert_repro.redaction import log_masked
+from sbert_repro.signals import TERMINATED, on_sigterm
 from sbert_repro.storage import folder_sha256, write_file
 from sbert_repro.tables.forecast import Task, play
 from sbert_repro.tables.launch import (
@@ -100,7 +100,6 @@ _LOADS = 900.0
 """Seconds that a node has to load the program, from a slow shared disk or while it is busy."""
 _THREADS = "OMP_NUM_THREADS"
 _SAME = "install the same checkout with requirements.lock and requirements-ray.lock there"
-_TERMINATED = 143
 _log = logging.getLogger(__name__)
 
 
@@ -213,7 +212,7 @@ def _workplace(common: _Common, given: Files) -> Iterator[_Workplace]:
             yield _Workplace(common, Path(own), given)
     except SystemExit:
         sys.stdout.flush(), sys.stderr.flush()
-        os._exit(_TERMINATED)
+        os._exit(TERMINATED)
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])
@@ -341,7 +340,7 @@ class Ray:
         waiting: list[_Item] = []
         try:
             self._connect()
-            with sigterm_as_exit():
+            with on_sigterm():
                 try:
                     shared = self._check_nodes(mark)
                     folders = {
@@ -351,7 +350,7 @@ class Ray:
                     waiting = self._submit(jobs, common, None if shared else results)
                     self._follow(waiting, results, finished)
                 except SystemExit:  # out of Ray's own waiting it comes with status 1
-                    raise SystemExit(_TERMINATED) from None
+                    raise SystemExit(TERMINATED) from None
                 finally:
                     self._end(waiting)
         finally:

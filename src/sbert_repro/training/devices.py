@@ -40,6 +40,7 @@ from sbert_repro.batch import Batch, Tokens
 from sbert_repro.errors import UserError
 from sbert_repro.ledger import cores
 from sbert_repro.redaction import log_masked
+from sbert_repro.signals import TERMINATED
 from sbert_repro.training.pretrained import Backbone
 
 _PATIENCE = timedelta(hours=1)
@@ -49,7 +50,6 @@ _GRACE = 10.0
 _ASKED, _LAST_STEP = "asked", "last_step"
 _RESULT, _REFUSAL = "result", "refusal-"
 """Files in the folder that the processes share."""
-_TERMINATED = 143
 
 
 def check_devices(count: int, accelerator: str) -> None:
@@ -114,7 +114,7 @@ def run_processes(
                 pass
         except (ProcessRaisedException, ProcessExitedException) as problem:
             if asked.exists():
-                raise SystemExit(_TERMINATED) from None
+                raise SystemExit(TERMINATED) from None
             if refusals := sorted(folder.glob(f"{_REFUSAL}*")):
                 raise pickle.loads(refusals[0].read_bytes()) from None  # noqa: S301 - our own
             if isinstance(problem, ProcessRaisedException):
@@ -129,7 +129,7 @@ def run_processes(
                 process.kill()
                 process.join()
         if asked.exists():  # too late to be heard; what is there has been saved
-            raise SystemExit(_TERMINATED)
+            raise SystemExit(TERMINATED)
         return pickle.loads((folder / _RESULT).read_bytes())  # noqa: S301 - our own
 
 

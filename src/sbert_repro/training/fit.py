@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from sbert_repro.compose import build, check_training, described
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
+from sbert_repro.signals import TERMINATED, on_sigterm
 from sbert_repro.training import pretrained
 from sbert_repro.training.callbacks import DevAndCheckpoint, ProgressBar
 from sbert_repro.training.checkpoints import AtomicCheckpointIO, to_continue
@@ -36,7 +36,6 @@ from sbert_repro.training.save import save_model
 from sbert_repro.training.tracking import Tracking
 
 _PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
-_TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -202,10 +201,11 @@ def _train(
         loader.prepare = (lambda batch: prepare(share(batch, rank, count))) if several else prepare
         keep_best = plain(config.checkpoint) == "best_dev"
         try:
-            with _sigterm_left_to_lightning():
+            # A run ends after a step; Lightning would call the command's own handler as well.
+            with on_sigterm(signal.SIG_DFL):
                 trainer.fit(module, loader, ckpt_path=to_continue(checkpoints, module, keep_best))
         except SIGTERMException:
-            raise SystemExit(_TERMINATED) from None
+            raise SystemExit(TERMINATED) from None
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
@@ -214,19 +214,6 @@ def _train(
             loader.close()
             disk.close()
     return rank == 0
-
-
-@contextmanager
-def _sigterm_left_to_lightning() -> Iterator[None]:
-    """Let a run end after a step: Lightning would call the command's own handler as well."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -93,20 +93,20 @@ class Tracking:
 
         self._try("log_table", send)
 
-    def log_plots(self, plots: Mapping[str, bytes]) -> None:
+    def log_plots(self, draw: Callable[[], Mapping[str, bytes]]) -> None:
         """Add plots as images.
 
         Args:
-            plots: Name → PNG file.
+            draw: Draws them: name → PNG file.
         """
 
         def send(run: Any) -> None:
             import wandb
             from PIL import Image
 
-            if plots:
+            if plots := draw():
                 opened = {name: Image.open(io.BytesIO(png)) for name, png in plots.items()}
-                run.log({name: wandb.Image(image) for name, image in opened.items()})
+                run.log({f"plot {name}": wandb.Image(image) for name, image in opened.items()})
 
         self._try("log_plots", send)
 

@@ -1,0 +1,41 @@
+"""SIGTERM, by which a cluster asks a process to end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+TERMINATED = 143
+"""The exit status of a process that SIGTERM ended."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM was received."""
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    raise Terminated(TERMINATED)
+
+
+@contextlib.contextmanager
+def on_sigterm(handler: Any = _end) -> Iterator[None]:
+    """Say what SIGTERM does while the block runs.
+
+    Args:
+        handler: As in `signal.signal`; without one the process ends in order: what is unfinished is
+            removed, locks are freed.
+
+    Yields:
+        Nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
