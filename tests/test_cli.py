@@ -4,7 +4,6 @@ import ast
 import errno
 import os
 import runpy
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -311,20 +310,28 @@ def test_help_shows_what_a_word_brings(monkeypatch, capsys):
     assert "trainer.batch_size=32" in said and "optimizer.correct_bias=true" in said
 
 
-def test_sigterm_ends_a_command_in_one_line_after_its_finally_blocks(capsys):
-    ended = []
+TERMINATES_ITSELF = """
+import os, signal
+from sbert_repro.cli import one_line_errors
 
-    def command():
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
-        finally:
-            ended.append("locks are freed")
+def command():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    finally:
+        print("locks are freed")
 
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as status:
-        one_line_errors(command)
-    assert status.value.code == 143 and ended == ["locks are freed"]
-    said = "ended by SIGTERM: the same command goes on where this one stopped\n"
-    assert capsys.readouterr().err == said
+before = signal.getsignal(signal.SIGTERM)
+try:
+    one_line_errors(command)
+finally:
     assert signal.getsignal(signal.SIGTERM) == before
+"""
+
+
+def test_sigterm_ends_a_command_in_one_line_after_its_finally_blocks():
+    ended = subprocess.run(
+        [sys.executable, "-c", TERMINATES_ITSELF], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (143, "locks are freed\n")
+    assert ended.stderr == ("ended by SIGTERM: the same command goes on where this one stopped\n")
