@@ -130,6 +130,7 @@ class ProfileConfig:
     word_vectors: str = "glove.840B.300d.txt"
     lstm_width: int = 2048
     max_seeds: int = 10
+    min_seeds: int = 1  # of the tables whose trained rows have fewer
     from_records: bool = False  # print the committed records again where the ledger has none
     afs_folds: AfsFolds = AfsFolds.within_topic  # of Table 3's upper half
     max_parts: int | None = None

@@ -45,6 +45,15 @@ def test_never_more_seeds_than_the_profile_allows(planned):
     assert planned("paper", ["profile.max_seeds=2"]).seeds == (1, 2)
 
 
+def test_a_table_of_one_seed_has_as_many_as_the_profile_asks_for(planned, tmp_path):
+    one = written(tmp_path, {**SMALL, "seeds": 1})
+    assert planned("paper", table=one).seeds == (1,)
+    assert planned("demo", table=one).seeds == (1,)
+    assert planned("lite", table=one).seeds == (1, 2, 3)
+    assert planned("lite", ["profile.min_seeds=1"], table=one).seeds == (1,)
+    assert planned("lite", ["profile.max_seeds=2"], table=one).seeds == (1, 2)
+
+
 def test_the_first_stage_is_the_other_rows_run(planned):
     made = planned()
     for single, double in zip(named(made, "NLI"), named(made, "NLI then STSb"), strict=True):

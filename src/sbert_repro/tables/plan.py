@@ -39,6 +39,7 @@ _NEUTRAL = (
     "paths.",
     "wandb.",
     "profile.max_seeds=",
+    "profile.min_seeds=",
     "profile.from_records=",
     "progress=",
     "trainer.progress=",
@@ -363,7 +364,8 @@ def make(table: Table, request: Request, base: DictConfig, work: Work) -> Plan:
     """
     own = base.profile.trained_stand_ins
     table = replace(table, rows=tuple(trained_instead(row, own) for row in table.rows))
-    seeds = tuple(range(1, min(table.seeds, int(base.profile.max_seeds)) + 1))
+    fewest, most = int(base.profile.min_seeds), int(base.profile.max_seeds)
+    seeds = tuple(range(1, min(max(table.seeds, fewest), most) + 1))
     jobs: list[Job] = []
     for row in table.rows:
         for columns in _scored_together(row, table):

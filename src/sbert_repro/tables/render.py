@@ -541,8 +541,8 @@ def dry_run(plan: Plan, cost: Cost) -> Group:
         state = "cannot be run" if job.reason else "done" if job.done else "missing"
         states[state] += len(job.columns)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    seeds = f"{len(plan.seeds)} of the table's {plan.table.seeds} seeds"
-    below += [f"Cells, seed by seed: {counts} ({seeds} in this profile).", left(cost)]
+    seeds = f"seeds of a trained row: {len(plan.seeds)}, in profile paper {plan.table.seeds}"
+    below += [f"Cells, seed by seed: {counts} ({seeds}).", left(cost)]
     below += [
         f"Shared, trained once: {count} of {', '.join(rows)}."
         for rows, count in shared(plan).items()
