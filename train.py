@@ -12,12 +12,15 @@ from sbert_repro.cli import hydra_command
 
 
 @hydra_command("train")
-def main(config: DictConfig, overrides: list[str]) -> None:
+def main(config: DictConfig, overrides: list[str]) -> str:
     """Train (or find in the ledger) and score one model.
 
     Args:
         config: The composed options.
         overrides: The options as typed, for the first stage of a two-stage run.
+
+    Returns:
+        The run and its score, in one line.
     """
     from sbert_repro.evaluation.run import check_tasks, evaluate_trained, in_lines, main_scores
     from sbert_repro.facts import sentences
@@ -37,7 +40,9 @@ def main(config: DictConfig, overrides: list[str]) -> None:
         print(note)
     print("".join(f"{line}\n" for line in in_lines(scored)), end="")
     metric, value = next(iter({**main_scores(scored), **record["scores"]}.items()))
-    print(f"run {record['key']} {metric}={float('nan') if value is None else value:.4f}")
+    said = f"run {record['key']} {metric}={float('nan') if value is None else value:.4f}"
+    print(said)
+    return said
 
 
 if __name__ == "__main__":

@@ -73,6 +73,14 @@ def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_pat
     assert "pooling mean seed 3 ['pooling=mean', 'seed=3']" in done.stdout
     assert "pooling max seed 3 ['pooling=max', 'seed=3']" in done.stdout
     assert done.stderr.count("error: nli/train.parquet") == 2
+    assert "\n2. pooling=mean seed=3\n" in done.stdout and "#" not in done.stderr
+    assert done.stdout.endswith(
+        "\nAll runs:\n"
+        "  pooling=mean seed=1  failed\n"
+        "  pooling=mean seed=3  done\n"
+        "  pooling=max seed=1   failed\n"
+        "  pooling=max seed=3   done\n"
+    )
 
 
 def test_ctrl_c_is_one_line_and_status_130(capsys):

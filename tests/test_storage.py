@@ -86,7 +86,7 @@ def test_a_full_device_is_one_line_and_nothing_half_written(tmp_path):
     assert second == "whole ['a']"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: run as another user")
 def test_a_folder_without_permission_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="permission denied"):

@@ -18,6 +18,7 @@ import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -63,7 +64,8 @@ _TAKES_A_WORD = {"--cfg", "-c", "--info", "-i", "--package", "-p"}
 _NOT_SHOWN = {"lock", "data_cards"}
 """Scripts that look after the checkout itself."""
 
-Main = Callable[[DictConfig, list[str]], None]
+Main = Callable[[DictConfig, list[str]], str | None]
+"""What a command does with its options; what it returns stands in the summary of a sweep."""
 
 
 class _Stream:
@@ -204,18 +206,26 @@ def hydra_command(
 
     def decorate(main: Main) -> Callable[[], None]:
         problems: list[Exception] = []
+        swept: list[tuple[list[str], str]] = []
 
         def task(config: DictConfig) -> None:
             # Raised through Hydra, a problem would be announced in lines that quote all that was
             # typed and, in a sweep, stop the other jobs; so it is kept, and they go on.
             typed = list(HydraConfig.get().overrides.task)
+            sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+            if sweep:
+                print(f"\n{len(swept) + 1}. {' '.join(typed)}")
+            said = None
             try:
                 check(config)
                 refuse_ignored(config, typed)
                 prepare(config)
-                main(config, typed)
+                said = main(config, typed)
             except Exception as problem:
                 problems.append(problem)
+                said = "failed"
+            if sweep:
+                swept.append((typed, said or "done"))
 
         def run() -> None:
             # Hydra would otherwise print several lines of its own and exit with status 1.
@@ -232,11 +242,13 @@ def hydra_command(
                 print(hydra_usage(str(main.__globals__["__doc__"]), config_name, config))
                 return
             problems.clear()
+            swept.clear()
             logging.captureWarnings(True)
             try:
                 hydra.main(str(CONFIG_DIR), config_name, version_base="1.3")(task)()
             except (HydraException, OmegaConfBaseException) as problem:
                 raise explain(problem, options_of(config_name)) from None
+            print(_summary(swept), end="")
             # A bug comes before mistakes: it is raised and shown whole.
             problems.sort(key=lambda one: isinstance(one, UserError))
             for mistake in problems[1:]:
@@ -247,6 +259,17 @@ def hydra_command(
         return lambda: one_line_errors(run)
 
     return decorate
+
+
+def _summary(swept: Sequence[tuple[Sequence[str], str]]) -> str:
+    """Say what became of each job of a sweep, by the words in which the jobs differ."""
+    if not swept:
+        return ""
+    same = set.intersection(*(set(typed) for typed, _ in swept))
+    named = [" ".join(word for word in typed if word not in same) for typed, _ in swept]
+    width = max(map(len, named))
+    lines = (f"  {name:<{width}}  {said}\n" for name, (_, said) in zip(named, swept, strict=True))
+    return "\nAll runs:\n" + "".join(lines)
 
 
 def quoted(arguments: Sequence[str], texts: Collection[str]) -> list[str]:

@@ -11,7 +11,7 @@ from sbert_repro.benchmarks.search import unit_vectors
 
 
 def test_search_is_compared_with_the_same_rows(figures, capsys):
-    pytest.importorskip("faiss", reason="extra search")
+    pytest.importorskip("faiss", reason="FAISS is not installed: make setup EXTRAS=search")
     few = ["what.vectors=3000", "what.width=16", "what.queries=9", "what.k=4", "what.repeats=1"]
     (row,) = figures("what=search", *few)["rows"]
     assert f"goals of {row['vectors']}: {row['goal']}" in capsys.readouterr().out

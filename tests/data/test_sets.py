@@ -80,7 +80,7 @@ def test_labels_have_the_authors_class_ids() -> None:
 def test_the_real_files_are_what_the_records_say(name: str, data_root: Path) -> None:
     record = dataset(name)
     if not (data_root / name).is_dir():
-        pytest.skip(f"no {name} in {data_root}")
+        pytest.skip(f"no {name} in {data_root}: make data, or what it says to fetch by hand")
     for split, expected in record.splits.items():
         examples = read(record, data_root, split, allow_partial=name == "nli")
         assert len(examples) == examples.rows_found

@@ -20,7 +20,7 @@ def test_without_faiss_one_line_says_how_to_get_it(monkeypatch):
 
 
 def test_an_index_on_disk_is_built_once_and_measured(tmp_path, monkeypatch):
-    pytest.importorskip("faiss", reason="extra search")
+    pytest.importorskip("faiss", reason="FAISS is not installed: make setup EXTRAS=search")
     monkeypatch.setattr(faiss_index, "SHARD", 700)
     random = np.random.default_rng(0)
     corpus = random.normal(size=(2000, 16)).astype(np.float32)
@@ -40,7 +40,7 @@ def test_an_index_on_disk_is_built_once_and_measured(tmp_path, monkeypatch):
 
 
 def test_an_index_refuses_what_is_no_number_and_scores_no_missing_row(tmp_path):
-    pytest.importorskip("faiss", reason="extra search")
+    pytest.importorskip("faiss", reason="FAISS is not installed: make setup EXTRAS=search")
     corpus = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
     index = faiss_index.FaissIndex(str(tmp_path), lists=10, probes=1, check=0)
     found = index.search(corpus, corpus[:5], 300, ("corpus", "queries"))

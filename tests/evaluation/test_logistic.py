@@ -193,7 +193,7 @@ def test_a_real_task_comes_to_the_same_accuracy(data_root, averaged):
     name = "trec"
     task = TASKS[name]
     if not (data_root / name).is_dir():
-        pytest.skip(f"no {name} in {data_root}")
+        pytest.skip(f"no {name} in {data_root}: make data, or what it says to fetch by hand")
     data = load(task, data_root)
     features = data.features(averaged.encode(data.sentences))
     options = BatchedClassifier(kfold=3, max_epoch=8, tenacity=2)

@@ -6,6 +6,7 @@ their keys, so a run that two rows need is one run, trained by whichever job com
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sbert_repro.compose import (
     STAGE_LENGTHS,
@@ -201,7 +202,7 @@ class Stage:
     needs: Reason | None = None
     record: Record | None = None
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """The key, or the options while it is not known; equal for equal runs."""
         return self.key or canonical_json([self.config, self.config.parent and self.overrides])
@@ -264,7 +265,7 @@ class Job:
         last = self.stages[-1]
         return last.key if last.record is None else last.record["key"]
 
-    @property
+    @functools.cached_property
     def model(self) -> str:
         """What is scored; equal for equal models, of whichever row or table."""
         if self.stages:
@@ -458,8 +459,9 @@ def _jobs(
     )
     if not row.trained:
         return [_look_up(job, work)]
+    of_part = {part: _without_part(stages, part) for part in parts}
     return [
-        _look_up(_with_seed(replace(job, part=part), _without_part(stages, part), seed, work), work)
+        _look_up(_with_seed(replace(job, part=part), of_part[part], seed, work), work)
         for seed in chosen
         for part in parts
     ]
@@ -489,13 +491,19 @@ def _compose_stages(row: Row, words: list[str], request: Request) -> _Composed:
 
 
 def _without_part(stages: _Composed, part: str) -> _Composed:
-    """Train the last stage on all other parts of its data set."""
-    if not part:
-        return stages
-    words, config = stages[-1]
-    cut = config.copy()
-    cut.data.split = f"train_{part}"
-    return [*stages[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
+    """Train the last stage on all other parts of its data set.
+
+    Interpolations are resolved, as no seed changes them: parsing them again for each took longer
+    than all the rest.
+    """
+    copies = [(list(words), config.copy()) for words, config in stages]
+    words, last = copies[-1]
+    if part:
+        last.data.split = f"train_{part}"
+        words.append(f"data.split={last.data.split}")
+    for _, config in copies:
+        OmegaConf.resolve(config)
+    return copies
 
 
 def _with_seed(job: Job, composed: _Composed, seed: int, work: Work) -> Job:
