@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sbert_repro.cli import one_line_errors
+from sbert_repro.cli import HELP, one_line_errors
 from sbert_repro.errors import UserError
 
 _OPTIONS = ("part", "check", "cache", "results")
@@ -17,6 +17,9 @@ _OPTIONS = ("part", "check", "cache", "results")
 
 def main() -> None:
     """Run one part, or one check of it."""
+    if set(HELP) & set(sys.argv[1:]):
+        print(__doc__)
+        return
     words, rest = {"part": "a", "cache": ".cache", "results": "results"}, []
     for word in sys.argv[1:]:
         name, _, value = word.partition("=")

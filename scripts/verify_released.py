@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sbert_repro.cli import one_line_errors
+from sbert_repro.cli import HELP, one_line_errors
 from sbert_repro.errors import UserError
 
 OFF = 1
@@ -22,10 +22,13 @@ OFF = 1
 
 def main() -> None:
     """Verify each model that can be found, print a table for each, then one line on all."""
+    words = sys.argv[1:]
+    if set(HELP) & set(words):
+        print(__doc__)
+        return
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import compose
 
-    words = sys.argv[1:]
     compose([*words, "encoder=released", "encoder.path=any"], "evaluate")
     from sbert_repro.backbone.find_model import find_model
     from sbert_repro.encoders.base import SentenceEncoder

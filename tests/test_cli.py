@@ -311,6 +311,21 @@ def test_help_says_what_may_be_chosen_and_every_option(name, monkeypatch, capsys
         assert "pooling: cls max mean" in said and "last | second_to_last" in said
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem
+)
+def test_every_script_answers_a_call_for_help(path, monkeypatch, capsys):
+    if path.stem in ("lock", "data_cards"):
+        return  # they look after the checkout itself
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        assert not end.code
+    first = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
+    assert capsys.readouterr().out.startswith(first)
+
+
 def test_help_shows_what_a_word_brings(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train.py", "trainer.batch_size=32", "optimizer=adamw", "-h"])
     runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
