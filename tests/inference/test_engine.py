@@ -218,7 +218,7 @@ def test_8_bits_that_do_not_agree_leave_the_work_to_the_reference(tiny_bert, cap
         def __call__(self, x):
             return -super().__call__(x)
 
-    monkeypatch.setattr(packed, "narrow_product", Wrong)
+    monkeypatch.setattr(packed, "narrow_product", Wrong.of)
     encoder = TransformerEncoder(str(tiny_bert), precision="int8")
     with caplog.at_level(logging.INFO):
         found = [encoder.encode(SENTENCES) for _ in range(2)]

@@ -288,9 +288,7 @@ def attend(
 ) -> Tensor:
     """Attend within each sentence, those of equal length in one call; with ``mix``, an `Attend`.
 
-    Groups of similar length, as bf16 training has them, would save calls and cost copies. At
-    inference, where a batch of 512 sentences of STSb has only four lengths, MiniLM takes 6 % longer
-    with them on one core (bf16: 4 %).
+    Groups of similar length, as bf16 training has them, would save calls and cost copies.
     """
     mixed = []
     for group in packing.groups:
@@ -302,25 +300,61 @@ def attend(
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
-def _mix_scaled(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """For queries that are divided by the root of a head's width already."""
-    return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+def attend_rounded(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, first_only: bool = False
+) -> Tensor:
+    """Attend within each sentence on a CPU, without gradients, to round numbers of keys.
+
+    PyTorch's attention takes its scores 16 at a time and what is left over one by one, which costs
+    more than all others: BERT-base's takes 1.1 µs a word piece in sentences of 16 and 2.0 in those
+    of 12 or 20. So a sentence sees some word pieces of its neighbour too, as many as make its keys
+    a multiple of 16, where they lie; a mask takes them out, exactly. That brings sentences of 12 to
+    1.15 µs and those of 20 to 1.55. Its queries must be divided by the root of a head's width.
+    """
+    whole, mixed = key.shape[0], []
+    for group in packing.groups:
+        count, length, start = group.count, group.length, group.start
+        extra = -length % _KEYS
+        # The last sentences of a row have nothing behind them and see what lies before them.
+        ahead = min(count, max(0, (whole - extra - start) // length))
+        if start + ahead * length < extra:
+            ahead, extra = count, 0  # a short row
+        for first, last, before in ((0, ahead, 0), (ahead, count, extra)):
+            if first == last:
+                continue
+            begin = start + first * length
+            q = _windows(query, begin, last - first, length, length)
+            k, v = (
+                _windows(rows, begin - before, last - first, length, length + extra)
+                for rows in (key, value)
+            )
+            mask = _mask(length, extra, before > 0, query.dtype) if extra else None
+            one = F.scaled_dot_product_attention(
+                q[:, :, :1] if first_only else q, k, v, attn_mask=mask, scale=1.0
+            )
+            mixed.append(one.transpose(1, 2).flatten(0, 1))
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
-def mix_long_apart(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Like `_mix_scaled`, faster in fp32 on a CPU where sentences have 16 word pieces or more."""
-    mix = _mix_bf16 if query.shape[2] >= _LONG else _mix_scaled
-    return mix(query, key, value)
+_KEYS = 16
+"""What the number of keys is rounded up to: the floats of the widest register."""
 
 
-_LONG = 16
-"""Word pieces from which on two products and a softmax beat PyTorch's attention: BERT-base's takes
-2.5 µs a word piece instead of 2.0 in sentences of 20, and 2.1 instead of 4.0 in sentences of 12."""
+def _windows(rows: Tensor, begin: int, count: int, step: int, size: int) -> Tensor:
+    """View ``count`` windows on ``rows [S, H, d]``, which may overlap: ``[count, H, size, d]``."""
+    row, head, one = rows.stride()
+    shape = (count, rows.shape[1], size, rows.shape[2])
+    strides = (step * row, head, row, one)
+    return rows.as_strided(shape, strides, rows.storage_offset() + begin * row)
 
 
-def _mix_bf16(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """On a CPU PyTorch's own attention multiplies bf16 slower than fp32; plain products do not."""
-    return torch.matmul(torch.matmul(query, key.transpose(2, 3)).softmax(-1), value)
+@cache
+def _mask(length: int, extra: int, before: bool, dtype: torch.dtype) -> Tensor:
+    """0 on a sentence's word pieces, -inf on ``extra`` of its neighbour's: ``[1, 1, 1, keys]``."""
+    mask = torch.full((1, 1, 1, length + extra), float("-inf"), dtype=dtype)
+    start = extra if before else 0
+    mask[..., start : start + length] = 0
+    return mask
 
 
 def _attend_in_transformers(
@@ -456,6 +490,11 @@ class Product:
         """Keep ``weight [out, in]`` and ``bias [out]``."""
         self.weight, self.bias = weight, bias
 
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor, norm: Norm | None) -> Product:
+        """Make it as `prepack` wants it; what LayerNorm its input comes out of is all one."""
+        return cls(weight, bias)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Multiply ``x [S, in]``: ``[S, out]``."""
         return F.linear(x, self.weight, self.bias)
@@ -531,25 +570,39 @@ class QuantizedProduct(Product):
         x ≈ scale · q + least,   x Wᵀ ≈ scale · (q Wᵀ) + least · Σ W
 
     with ``q`` in 0…255. The sums are exact (32-bit integers); rounding is in ``q`` and in ``W``.
+    Behind a LayerNorm weights are chosen that make Σ W zero, which saves a pass over the result.
     """
 
     _TAIL = 8
-    """Bytes that `_quantized` leaves behind each word piece: its scale and its least value. They
-    are multiplied along, by 0."""
+    """Bytes behind each quantised word piece: its scale and its least value. Multiplied along, by
+    0, they would spare a copy, but then matrix units (AMX) end in a part of their 64 inputs and
+    take a fifth longer."""
 
     LEAST = 256
     """Inputs and outputs from which on 8 bits are faster than bf16, quantisation counted: a product
     of 256 by 256 takes 0.23 µs a word piece instead of 0.31, one of 128 by 128 0.10 in either."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        """Quantise ``weight [out, in]``, float32, and lay it out."""
-        self.bias = bias
+    def __init__(self, weight: Tensor, bias: Tensor, norm: Norm | None = None) -> None:
+        """Quantise ``weight [out, in]``, float32, and lay it out.
+
+        Args:
+            weight: The weight.
+            bias: ``[out]``.
+            norm: The LayerNorm that each ``x`` comes out of, if one does.
+        """
+        zero_sum = None if norm is None else _zero_sum(weight, bias, norm)
+        weight, self.bias = zero_sum or (weight, bias)
         self.scales = (weight.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-        whole = (weight / self.scales[:, None]).round().to(torch.int8)
-        self.sums = whole.sum(1) * self.scales
+        exact = weight / self.scales[:, None]
+        whole = exact.round()
+        self.sums: Tensor | None = None
+        if zero_sum is None:
+            self.sums = whole.sum(1) * self.scales
+        else:
+            whole = _rounded_to_zero_sum(exact)
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
-        rows = [PrepackedProduct.ROWS, weight.shape[1] + self._TAIL]
-        self.weight = torch.ops.onednn.qlinear_prepack(F.pad(whole, (0, self._TAIL)), rows)
+        rows = [PrepackedProduct.ROWS, weight.shape[1]]
+        self.weight = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), rows)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Multiply ``x [S, in]``: ``[S, out]``."""
@@ -557,13 +610,13 @@ class QuantizedProduct(Product):
         whole = torch.ops.quantized.embedding_bag_byte_prepack(x)
         tail = whole.view(torch.float32)
         scale, least = tail[:, -2:-1], tail[:, -1:]
-        product = self.multiply(whole)
+        product = self.multiply(whole[:, : -self._TAIL])
         # In its own place: fresh memory would cost more than the arithmetic.
         torch.addcmul(self.bias, product, scale, out=product)
-        return product.addcmul_(least, self.sums)
+        return product if self.sums is None else product.addcmul_(least, self.sums)
 
     def multiply(self, whole: Tensor) -> Tensor:
-        """Multiply ``whole [S, in + 8]``, 8 bits each, with ``W``: ``[S, out]``, float32."""
+        """Multiply ``whole [S, in]``, 8 bits each, with ``W``: ``[S, out]``, float32."""
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, 1.0, 0, self.weight, self.scales, self.zeros, None,
             1.0, 0, torch.float32, "none", [], "",
@@ -580,13 +633,52 @@ class QuantizedProduct(Product):
         return self(x).add_(residual)
 
 
-def narrow_product(weight: Tensor, bias: Tensor) -> Product:
+def _zero_sum(weight: Tensor, bias: Tensor, norm: Norm) -> tuple[Tensor, Tensor] | None:
+    """Find a weight whose rows add up to 0, and its bias, that give the same behind ``norm``.
+
+    What comes out of a LayerNorm, x = g n + b, has Σ n = 0, thus Σ x / g = Σ b / g for every word
+    piece. So any multiple of 1 / g can be taken off a row of ``weight`` and its part of the result,
+    the same for all, be put into the bias.
+
+    Args:
+        weight: ``[out, in]``.
+        bias: ``[out]``.
+        norm: The normalisation, of ``in`` numbers.
+
+    Returns:
+        Both, or ``None`` where a g is so small that 8 bits would lose by it.
+    """
+    inverse = 1 / norm.weight.double()
+    share = weight.double().sum(1) / inverse.sum()
+    other = weight - share[:, None] * inverse
+    wider = other.abs().amax(1) > _WIDER * weight.abs().amax(1)
+    if wider.any() or not other.isfinite().all():
+        return None
+    return other.float(), (bias + share * (norm.bias * inverse).sum()).float()
+
+
+_WIDER = 1.25
+"""Times that a weight's greatest value may grow by `_zero_sum`, and with it all rounding."""
+
+
+def _rounded_to_zero_sum(exact: Tensor) -> Tensor:
+    """Round rows that add up to 0 so that the integers do, too: ``[out, in]``, -128 to 127.
+
+    Where rounding leaves a sum of 5, the five that were raised most are lowered instead.
+    """
+    whole = exact.round()
+    left = whole.sum(1, keepdim=True)
+    ranks = (exact - whole).argsort(1).argsort(1)
+    return whole - (ranks < left).float() + (ranks >= exact.shape[1] + left).float()
+
+
+def narrow_product(weight: Tensor, bias: Tensor, norm: Norm | None = None) -> Product:
     """Make a `QuantizedProduct` where 8 bits gain time, otherwise a product in bf16 or fp32.
 
     The choice rests on the shape alone, so that a model has the same vectors whatever else ran.
     """
     if min(weight.shape) >= QuantizedProduct.LEAST:
-        return QuantizedProduct(weight, bias)
+        return QuantizedProduct(weight, bias, norm)
     half = why_not_prepacked(torch.bfloat16) is None
     return HalfProduct(weight, bias) if half else PrepackedProduct(weight, bias)
 
@@ -701,8 +793,8 @@ def prepack(
     model: nn.Module,
     dtype: torch.dtype = torch.float32,
     *,
-    product: Callable[[Tensor, Tensor], Product] = PrepackedProduct,
-    attend_with: Attend | None = None,
+    product: Callable[[Tensor, Tensor, Norm | None], Product] = PrepackedProduct.of,
+    attend_with: Attend = attend_rounded,
     norms: torch.dtype = torch.float32,
 ) -> Network:
     """Lay out a network's weights for inference, on the device where they are.
@@ -712,9 +804,9 @@ def prepack(
             afterwards.
         dtype: float32 or bfloat16, for products, states and attention; sums over word pieces,
             normalisation and pooling stay fp32.
-        product: Makes each linear layer of a weight and a bias; by default for a CPU.
-        attend_with: The attention, given queries that are scaled; ``None``: a call for each group
-            of equal length.
+        product: Makes each linear layer of a weight, a bias and the normalisation, if any, that
+            its input comes out of; by default for a CPU.
+        attend_with: The attention, given queries that are scaled; by default for a CPU.
         norms: Type of the weights of the layers' normalisation.
 
     Returns:
@@ -722,22 +814,19 @@ def prepack(
     """
     network: Any = model
     tables, config = network.embeddings, network.config
-    if attend_with is None:
-        attend_with = partial(attend, _mix_scaled if dtype == torch.float32 else _mix_bf16)
     # Folded into the weights of the query, so that no pass over the scores is needed for it.
     scale = 1 / math.sqrt(config.hidden_size / config.num_attention_heads)
 
-    def multiply(weight: Tensor, bias: Tensor) -> Product:
-        return product(weight.detach().to(dtype, copy=True), bias.detach().to(dtype, copy=True))
+    def multiply(weight: Tensor, bias: Tensor, norm: Norm | None = None) -> Product:
+        return product(
+            weight.detach().to(dtype, copy=True), bias.detach().to(dtype, copy=True), norm
+        )
 
-    def add_norm(part: Any) -> AddNorm:
-        return AddNorm(multiply(part.dense.weight, part.dense.bias), Norm.of(part.LayerNorm, norms))
-
-    def attention(part: Any) -> Attention:
+    def attention(part: Any, before: Norm) -> Attention:
         others = (part.key, part.value)
         weight = torch.cat([part.query.weight * scale, *(one.weight for one in others)])
         bias = torch.cat([part.query.bias * scale, *(one.bias for one in others)])
-        return Attention(multiply(weight, bias), config.num_attention_heads, attend_with)
+        return Attention(multiply(weight, bias, before), config.num_attention_heads, attend_with)
 
     with torch.inference_mode():
         embeddings = Embeddings(
@@ -747,15 +836,19 @@ def prepack(
             norm=Norm.of(tables.LayerNorm),
             dtype=dtype,
         )
-        layers = [
-            Layer(
-                attention=attention(layer.attention.self),
-                output=add_norm(layer.attention.output),
-                up=multiply(layer.intermediate.dense.weight, layer.intermediate.dense.bias).gelu,
-                down=add_norm(layer.output),
+        layers, before = [], embeddings.norm
+        for layer in network.encoder.layer:
+            output, up, down = layer.attention.output, layer.intermediate.dense, layer.output
+            middle, after = (Norm.of(part.LayerNorm, norms) for part in (output, down))
+            layers.append(
+                Layer(
+                    attention=attention(layer.attention.self, before),
+                    output=AddNorm(multiply(output.dense.weight, output.dense.bias), middle),
+                    up=multiply(up.weight, up.bias, middle).gelu,
+                    down=AddNorm(multiply(down.dense.weight, down.dense.bias), after),
+                )
             )
-            for layer in network.encoder.layer
-        ]
+            before = after
     return Network(embeddings, layers)
 
 

@@ -220,7 +220,7 @@ def _product(inputs: int, outputs: int, precision: str, device: torch.device, ro
     weight = torch.randn(outputs, inputs, device=device)
     if precision == "int8":
         multiply = QuantizedProduct(weight, torch.zeros(outputs)).multiply
-        return partial(multiply, torch.randint(0, 256, (rows, inputs + 8), dtype=torch.uint8))
+        return partial(multiply, torch.randint(0, 256, (rows, inputs), dtype=torch.uint8))
     dtype = DTYPES[precision]
     states, weight = states.to(dtype), weight.to(dtype)
     if device.type == "cuda" or why_not_prepacked(dtype) is not None:

@@ -253,7 +253,7 @@ class OnEngine:
         return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
 
     @property
-    def _rounding(self) -> dict[str, str]:
+    def _rounding(self) -> dict[str, str | int]:
         """What the engine adds to an identity."""
         # In fp32 all engines give one vector, and none has to be made ready to say so.
         return {} if self.precision == "fp32" else self._engine.rounding

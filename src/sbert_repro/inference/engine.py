@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,9 +74,12 @@ class Engine:
 
     Attributes:
         VERSION: Raised when an engine has become faster or slower; a time is kept under it.
+        ROUNDING: Raised when the packed engine rounds at other places in bf16 or int8; vectors are
+            kept under it.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
+    ROUNDING: ClassVar[int] = 2
 
     def __init__(
         self, engine: str, folder: Path, pooling: nn.Module, *, layer: str, precision: str
@@ -166,14 +169,15 @@ class Engine:
         return packed.why_not(self._config) or self._disagreement()
 
     @property
-    def rounding(self) -> dict[str, str]:
+    def rounding(self) -> dict[str, str | int]:
         """What the engine adds to the identity of a vector."""
         # In fp32 both engines give the same vectors up to rounding (1e-5, held by a test), so a
         # score is the same score whichever computed it. In bf16 they round at other places. On CPUs
         # and on GPUs the packed engine bears one name: the same weights, rounded at the same places
         # but for the attention's and the norms' own, as between two processors.
         # With 8 bits the reference computes in fp32 wherever the packed engine cannot.
-        return {"engine": "packed"} if self._precision != "fp32" and self.name == "packed" else {}
+        rounds = self._precision != "fp32" and self.name == "packed"
+        return {"engine": "packed", "rounding": self.ROUNDING} if rounds else {}
 
     @cached_property
     def backbone(self) -> TransformerBackbone:
@@ -184,8 +188,7 @@ class Engine:
     def _network(self) -> packed.Network:
         if self._precision == "int8":
             model = load(self._folder, self._layer).model
-            mix = partial(packed.attend, packed.mix_long_apart)
-            return packed.prepack(model, product=packed.narrow_product, attend_with=mix)
+            return packed.prepack(model, product=packed.narrow_product)
         dtype = DTYPES[self._precision]
         if not self._on_gpu:
             # The one that transformers has is not kept.
@@ -194,7 +197,7 @@ class Engine:
         return packed.prepack(
             self.backbone.model,
             dtype,
-            product=packed.Product,
+            product=packed.Product.of,
             attend_with=_attend_varlen,
             norms=dtype,
         )
