@@ -322,8 +322,8 @@ def test_every_script_answers_a_call_for_help(path, monkeypatch, capsys):
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as end:
         assert not end.code
-    first = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
-    assert capsys.readouterr().out.startswith(first)
+    said, first = capsys.readouterr().out, ast.get_docstring(ast.parse(path.read_text()))
+    assert said.startswith(str(first).splitlines()[0]) and f"python scripts/{path.name}" in said
 
 
 def test_help_shows_what_a_word_brings(monkeypatch, capsys):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +90,23 @@ def test_what_is_extrapolated_is_hollow():
         if line.get_marker() == "o" and len(line.get_xdata())
     }
     assert (10, plots.BLUE) in faces and (99, "none") in faces
+
+
+FIRST_TIME = """
+import threading
+timer = threading.Timer
+threading.Timer = lambda seconds, call: timer(0, call)  # a disk on which the fonts take long
+from sbert_repro.report import plots
+plots.as_png(plots.learning_curves({"a": {"loss": [[1, 1.1]], "dev": []}}))
+"""
+
+
+def test_the_first_plot_on_a_machine_says_nothing_of_fonts(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_TIME],
+        env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert list(tmp_path.glob("fontlist*")) and done.stdout + done.stderr == ""

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import itertools
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,6 +68,8 @@ def _in_style(draw: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(draw)
     def styled(*args: Any, **options: Any) -> Result:
+        # The first time on a slow disk it would say that it looks for fonts.
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
         from matplotlib import rc_context
 
         with rc_context(_STYLE):  # type: ignore[arg-type]
