@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sbert_repro.ledger import hardware
+
 GOLDEN = Path(__file__).with_name("golden_steps.json")
 OBJECTIVES = {
     "classification": ["loss=classification"],
@@ -41,8 +43,12 @@ def losses(words, folder):
 
 
 def machine():
-    """What decides the last digit: the libraries' version and the processor's instructions."""
-    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    """What decides the last digit: the library's version, the processor and its instructions.
+
+    Of two processors with the same instructions MKL multiplies on each in its own order.
+    """
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {instructions}, {hardware()['cpu']}"
 
 
 @pytest.fixture(scope="module")

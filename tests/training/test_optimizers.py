@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from sbert_repro.training import optimizers
 from sbert_repro.training.optimizers import (
     AdamW,
     AdamW2019,
@@ -99,6 +100,26 @@ def test_steps_are_those_of_the_formula(name):
     ours, reference = run(recipe), by_hand(formula)
     for weight, expected in reference.items():
         np.testing.assert_allclose(ours[weight], expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("recipe", [BertAdam(lr=1e-2), AdamW2019(lr=1e-2)], ids=lambda r: r.name)
+def test_blocks_give_the_bits_of_whole_weights(recipe, monkeypatch):
+    """Also where a weight ends within a block, or lies in memory as its transpose."""
+    ends = []
+    for size in (1 << 18, 64):
+        monkeypatch.setattr(optimizers, "_BLOCK", size)
+        random = torch.Generator().manual_seed(0)
+        weights = [torch.randn(shape, generator=random) for shape in ((9, 30), (64,), (3, 1))]
+        weights.append(torch.randn(20, 30, generator=random).t())
+        named = [(str(number), nn.Parameter(one)) for number, one in enumerate(weights)]
+        optimizer = recipe.over(named)
+        for _ in range(STEPS):
+            for _, parameter in named:
+                parameter.grad = torch.randn(parameter.shape, generator=random)
+            optimizer.step()
+        ends.append([parameter.detach() for _, parameter in named])
+    for whole, blocks in zip(*ends, strict=True):
+        assert torch.equal(whole, blocks)
 
 
 def test_the_three_differ():
