@@ -108,8 +108,8 @@ class UncorrectedAdam(Optimizer):
         # reads and writes half a gigabyte, some of it memory that the system clears first.
         for number, tensors in enumerate(zip(weights, gradients, first, second, strict=True)):
             factor = None if factors is None else [factors[number]]
-            for block in _blocks(tensors):
-                self._step_tensors(group, *([part] for part in block), factor)
+            for w, g, m, v in _blocks(tensors):
+                self._step_tensors(group, [w], [g], [m], [v], factor)
 
     def _step_tensors(
         self,
