@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sbert_repro.report import plots, results
@@ -110,3 +111,13 @@ def test_the_first_plot_on_a_machine_says_nothing_of_fonts(tmp_path):
         check=True,
     )
     assert list(tmp_path.glob("fontlist*")) and done.stdout + done.stderr == ""
+
+
+def test_a_long_title_of_the_headline_is_drawn_whole():
+    points = [{"n": 10, "what": "encode", "seconds": 1.0, "kind": "measured", "paper": ""}]
+    title = "random weights, shape of bert-base-uncased (bf16) on AMD EPYC, 2 cores, 24 GiB"
+    figure = plots.headline(points, title)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    extent = figure.axes[0].title.get_window_extent(canvas.get_renderer())
+    assert figure.bbox.x0 <= extent.x0 and extent.x1 <= figure.bbox.x1

@@ -13,6 +13,7 @@ import io
 import itertools
 import logging
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -265,7 +266,7 @@ def headline(points: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_yticks(ticks, names)
     axes.minorticks_off()
     axes.legend(loc="upper left")
-    axes.set_title(f"Closest pair of n sentences: {title}")
+    axes.set_title("\n".join(textwrap.wrap(f"Closest pair of n sentences: {title}", 80)))
     return figure
 
 
