@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from sbert_repro.benchmarks import encode
+from sbert_repro.compose import build, compose, prepare
+
 
 def test_encoding_is_compared_with_the_same_vectors_judged_and_shown(figures, capsys):
     pytest.importorskip("sentence_transformers")
@@ -44,3 +47,33 @@ def test_encoding_is_compared_with_the_same_vectors_judged_and_shown(figures, ca
             line.endswith(f"{row['model']}, {row['texts']}: {row['goals']}") for line in printed
         )
     assert all(note in printed for note in found["notes"])
+
+
+def test_a_gpu_gets_a_hundred_thousand_distinct_texts(monkeypatch, tmp_path):
+    """On a stand-in for one: the encoders are never reached."""
+    given = {}
+
+    def stop(name, config, texts):
+        raise StopIteration(name)
+
+    def keep(config, count):
+        given["count"] = count
+        given["texts"], given["said"] = texts_of(config, min(count, 3000))
+        return given["texts"], given["said"]
+
+    texts_of = encode._texts
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(encode, "_texts", keep)
+    monkeypatch.setattr(encode, "model_to_time", stop)
+    config = compose(["what=encode", "profile=demo", f"paths.cache={tmp_path}"], "benchmark")
+    prepare(config)
+    with pytest.raises(StopIteration):
+        build(config.what).run(config)
+    assert given["count"] >= 100_000
+    texts = given["texts"]
+    # Our encoders embed equal sentences once, so repeats would count for nothing.
+    assert all(len(set(some)) == len(some) for some in texts.values())
+    assert [len(texts[kind]) for kind in ("STSb", "long", "mixed")] == [3000, 375, 3000]
+    assert "distinct texts: STSb 3,000" in given["said"]
+    few, _ = texts_of(config, 8)
+    assert texts["STSb"][:8] == few["STSb"], "STSb's own come first"

@@ -107,3 +107,20 @@ def test_a_faster_engine_is_another_thing_to_time(tiny_bert, monkeypatch):
     assert before["engine"]["name"] == encoder.engine and encoder.identity.items() <= before.items()
     monkeypatch.setattr(timing.Engine, "VERSION", timing.Engine.VERSION + 1)
     assert timing.identity_of(encoder) != before
+
+
+def test_a_batch_that_a_gpu_has_no_memory_for_is_not_chosen(monkeypatch):
+    class Encoder:
+        batch_size = 32
+
+        def encode(self, texts):
+            tried.append((self.batch_size, len(texts)))
+            if self.batch_size == 1024:
+                raise torch.cuda.OutOfMemoryError("no memory left")
+
+    tried = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    encoder = Encoder()
+    said = timing.choose_batch_size(encoder, ["a"] * 20_000)
+    assert tried[1:] == [(size, 16_384) for size in (32, 128, 512, 1024)]
+    assert said["of"] == [32, 128, 512] and encoder.batch_size in said["of"]

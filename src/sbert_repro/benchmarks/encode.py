@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ from sbert_repro.similarity import cosine
 LONG = 256
 """Words of a long text, each of which is at least one word piece."""
 _MAX_LENGTH = 256
+_SENTENCES = {"cpu": 512, "cuda": 100_000}
+"""Texts of each kind, long ones an eighth of it; with fewer a GPU would not get under way."""
+_PROFILED = 4096
+"""Texts of the run that says where the time goes; its events would fill the memory otherwise."""
 _GOALS = {
     (BASE, "STSb"): {
         "fp32": 2.5,
@@ -101,11 +106,11 @@ class EncodeBenchmark:
 
     Attributes:
         repeats: How often each side is timed.
-        sentences: Texts of each kind.
+        sentences: Texts of each kind, long ones an eighth of it; ``None``: `_SENTENCES`.
     """
 
     repeats: int
-    sentences: int
+    sentences: int | None
 
     def run(self, config: DictConfig) -> Figures:
         """Time each model on each kind of text, in turns.
@@ -120,11 +125,14 @@ class EncodeBenchmark:
             UserError: If the library or the sentences are not there, a number is below 1, or the
                 packed engine cannot compute: a fallback would be timed in its name.
         """
-        if min(self.repeats, self.sentences) < 1:
+        count = self.sentences
+        if count is None:
+            count = _SENTENCES["cuda" if torch.cuda.is_available() else "cpu"]
+        if min(self.repeats, count) < 1:
             raise UserError("expected 1 or more", where="what.repeats and what.sentences")
         quiet()
-        texts = self._texts(config)
-        rows, notes = [], []
+        texts, counted = _texts(config, count)
+        rows, notes = [], [counted]
         for (name, kind), goals in _GOALS.items():
             folder, facts = model_to_time(name, config, texts["STSb"])
             encoders, refused = _encoders(folder, goals, config)
@@ -149,14 +157,6 @@ class EncodeBenchmark:
                 notes += _agreement(row["model"], encoders, texts[kind], config)
         notes = [*dict.fromkeys(notes), f"median of {self.repeats} in turns; {conditions()}"]
         return Figures("Encoding: ours beside sentence-transformers", rows, notes)
-
-    def _texts(self, config: DictConfig) -> dict[str, list[str]]:
-        """Return STSb's distinct sentences, long texts of their words, and texts of all lengths."""
-        short, _ = stsb_sentences(config, self.sentences)
-        words, random = " ".join(short).split(), np.random.default_rng(0)
-        long = [" ".join(random.choice(words, LONG)) for _ in range(max(1, len(short) // 8))]
-        mixed = [" ".join(random.choice(words, n)) for n in random.geometric(1 / 20, len(short))]
-        return {"STSb": short, "long": long, "mixed": mixed}
 
     def _measured(
         self,
@@ -204,6 +204,37 @@ class EncodeBenchmark:
             "max |Δ|": f"{np.abs(difference).max():.0e}",
             "goals": "; ".join(_judged(goal, ratios[goal], goals[goal]) for goal in goals),
         }
+
+
+def _texts(config: DictConfig, count: int) -> tuple[dict[str, list[str]], str]:
+    """Return STSb's sentences, long texts of their words, and texts of all lengths; and say so.
+
+    All are distinct, since our encoders embed equal ones once. Where STSb has too few, texts of its
+    words follow, in its sentences' lengths.
+    """
+    short, _ = stsb_sentences(config, count)
+    words, random = np.array(" ".join(short).split()), np.random.default_rng(0)
+
+    def drawn(lengths: Iterator[int], known: Sequence[str] = ()) -> Iterator[str]:
+        seen = set(known)
+        for length in lengths:
+            while (text := " ".join(random.choice(words, length))) in seen:
+                length += 1  # there are not that many texts of one or two words
+            seen.add(text)
+            yield text
+
+    lengths = cycle([len(text.split()) for text in short])
+    more = list(islice(drawn(lengths, short), count - len(short)))
+    texts = {
+        "STSb": [*short, *more],
+        "long": list(islice(drawn(cycle([LONG])), max(1, count // 8))),
+        "mixed": list(drawn(map(int, random.geometric(1 / 20, count)))),
+    }
+    counted = (
+        f"distinct texts: STSb {count:,}, {len(more):,} of them drawn from its words in the "
+        f"lengths of its sentences; long {len(texts['long']):,}; mixed {len(texts['mixed']):,}"
+    )
+    return texts, counted
 
 
 def _encoders(
@@ -259,7 +290,7 @@ def _spent(encoder: TransformerEncoder, texts: list[str]) -> str:
     if cuda:
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=kinds) as profile:
-        encoder.encode(texts)
+        encoder.encode(texts[:_PROFILED])
     for event in profile.key_averages():
         part = names.get("::" + event.key.rpartition("::")[2], "everything else")
         spent[part] += event.self_device_time_total if cuda else event.self_cpu_time_total

@@ -235,21 +235,29 @@ def choose_batch_size(encoder: Any, texts: Sequence[str]) -> Fact:
 
     Args:
         encoder: With a ``batch_size``.
-        texts: What will be timed; part of it is tried, each size once after a warm-up.
+        texts: What will be timed; part of it is tried, each size once after a warm-up. A GPU's
+            memory may be too small for the larger sizes.
 
     Returns:
-        The fact about the choice.
+        The fact about the choice, from the sizes that were tried.
     """
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    some, sizes, seconds = list(texts[: _TRIED_ON[kind]]), BATCH_SIZES[kind], {}
+    some, sizes = list(texts[: _TRIED_ON[kind]]), BATCH_SIZES[kind]
+    seconds: dict[int, float] = {}
     encoder.encode(some[: max(sizes)])
     for size in sizes:
         encoder.batch_size = size
         start = time.perf_counter()
-        encoder.encode(some)
+        try:
+            encoder.encode(some)
+        except torch.cuda.OutOfMemoryError:
+            if not seconds:
+                raise
+            torch.cuda.empty_cache()
+            break
         seconds[size] = time.perf_counter() - start
-    encoder.batch_size = min(sizes, key=seconds.__getitem__)
-    return fact("batch_size", size=encoder.batch_size, of=list(sizes))
+    encoder.batch_size = min(seconds, key=seconds.__getitem__)
+    return fact("batch_size", size=encoder.batch_size, of=list(seconds))
 
 
 @dataclass(frozen=True)
