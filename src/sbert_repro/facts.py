@@ -206,11 +206,7 @@ def _other_network(one: Fact, runtime: str, quantisation: str) -> str:
     if one.get("precision"):  # records made before there was another than fp32 have none
         how = f", {quantisation}" if one["precision"] == "int8" else ""
         version = f"{version} ({one['precision']}{how})"
-    return (
-        f"`encode` of sentence-transformers {one['library']} with its network in {runtime} "
-        f"{version}, over a graph exported here by torch.onnx: the library's own onnx backend "
-        "needs optimum, which has no release for transformers 5"
-    )
+    return f"`encode` of sentence-transformers {one['library']}, its network in {runtime} {version}"
 
 
 def _counted(one: Fact) -> str:
@@ -251,6 +247,9 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "onnx_runtime": lambda f: _other_network(f, "ONNX Runtime", "dynamic quantisation"),
     "openvino": lambda f: _other_network(
         f, "OpenVINO", "NNCF's quantisation, calibrated on 300 training sentences"
+    ),
+    "exported_graph": lambda f: (
+        f"the graph is exported here by {f['by']}: {f['instead_of']} has no release for {f['lacks']}"
     ),
     "batch_size": lambda f: (
         f"batches of {f['size']}, the fastest of {', '.join(map(str, f['of']))}"

@@ -176,7 +176,7 @@ def test_without_a_stand_in_no_other_pre_trained_model_is_used():
     with pytest.raises(UserError) as caught:
         plan.encoder_instead(["encoder=bert_large"], LITE, "lite")
     assert caught.value.code == "no_stand_in"
-    assert caught.value.found == "nothing stands in for BERT-large in profile lite"
+    assert caught.value.found == "nothing stands in for this encoder in profile lite"
 
 
 def test_an_encoder_of_another_kind_is_used_as_it_is(tmp_path):

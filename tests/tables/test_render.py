@@ -79,7 +79,7 @@ def test_a_row_keeps_the_papers_name_and_the_note_says_what_stands_in(finished):
     ran = [line for line in found.values() if line["ours"]]
     assert [line["paper"] for line in ran] == ["45.0", "73.5", "80.0"]
     assert found["NLI"]["note"].startswith(f"stand-in: {NLI}, mean; NLI: 20,000 of 942,069")
-    assert found["large"]["note"] == "nothing stands in for BERT-large in profile lite"
+    assert found["large"]["note"] == "nothing stands in for this encoder in profile lite"
 
 
 def test_markdown_has_the_papers_shape(finished):
@@ -148,7 +148,7 @@ def test_markdown_says_where_the_numbers_come_from(finished):
     assert said.partition("## Notes\n")[2].startswith(
         "\n1. NLI train: 20,000 of 942,069 pairs."
         "\n2. Look | here."
-        "\n3. Not run: nothing stands in for BERT-large in profile lite."
+        "\n3. Not run: nothing stands in for this encoder in profile lite."
         "\n4. Not run: configs/encoder/nobody_built.yaml does not exist."
         "\n\n## How it was made\n\n- Verdicts: 9 stand-in ("
     )

@@ -224,7 +224,13 @@ class _OtherNetwork(SentenceTransformersEncoder, abc.ABC):
                 library=self.library.__version__,
                 runtime=runtime,
                 precision=precision,
-            )
+            ),
+            fact(
+                "exported_graph",
+                by="torch.onnx",
+                instead_of="optimum, which sentence-transformers exports with,",
+                lacks="transformers 5",
+            ),
         ]
 
     @property

@@ -554,8 +554,9 @@ def _ours(judged: Judged) -> str:
     said = shown(found.ours, rule)
     if not found.evidence:
         return said
-    low, high = (math.exp(e) if rule == "ratio" else e for e in (found.low, found.high))
-    return f"{said} ± {_plain((high - low) / 2)}"
+    if rule == "ratio":  # repeats spread more to the slow side
+        return f"{said} [{', '.join(_plain(math.exp(end)) for end in (found.low, found.high))}]"
+    return f"{said} ± {_plain((found.high - found.low) / 2)}"
 
 
 def _plain(value: float) -> str:
@@ -630,8 +631,8 @@ _READING = (
     "several comparisons, the one that decides it; “from” names its cell.",
     "± is half of the 95 % interval, from what “from” lists: seeds (Welch), test items (a "
     "bootstrap that draws them once for all systems), or where neither can be had the cells' own "
-    "intervals; for speeds the slowest and the fastest repeats. Of several it spans all. A model "
-    "of 1 seed says nothing of other seeds.",
+    "intervals. Of several it spans all. A model of 1 seed says nothing of other seeds. In brackets "
+    "behind a ratio of speeds: slowest repeat by fastest, and fastest by slowest.",
     "holds: the whole interval is above what is needed. fails: all of it is below. cannot say: it "
     "is on both sides, or there is none. More than the paper's figure is not less true.",
     "of the stand-ins: other models or data stand in for the paper's, so nothing is said of those.",

@@ -584,7 +584,8 @@ def encoder_instead(
     # Only what comes from the Hub has a revision: the pre-trained transformers.
     if "revision" in yaml.safe_load(path.read_text(encoding="utf-8")):
         raise UserError(
-            f"nothing stands in for {label_of(name, folder)} in profile {profile}",
+            f"nothing stands in for this encoder in profile {profile}",
+            where=f"encoder={name}",
             code="no_stand_in",
         )
     return list(overrides), ""

@@ -747,7 +747,8 @@ def _remarks(sheet: Sheet, seen: Sequence[Cell]) -> list[Remark]:
 
 
 def _ended(words: str) -> str:
-    return words if words.endswith((".", "…")) else f"{words}."
+    said = words[:1].upper() + words[1:]
+    return said if said.endswith((".", "…")) else f"{said}."
 
 
 def _stand_in(cell: Cell) -> str:
