@@ -249,7 +249,8 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
         f, "OpenVINO", "NNCF's quantisation, calibrated on 300 training sentences"
     ),
     "exported_graph": lambda f: (
-        f"the graph is exported here by {f['by']}: {f['instead_of']} has no release for {f['lacks']}"
+        f"the graph is exported here by {f['by']}: {f['instead_of']} has no release for "
+        f"{f['lacks']}"
     ),
     "batch_size": lambda f: (
         f"batches of {f['size']}, the fastest of {', '.join(map(str, f['of']))}"

@@ -631,8 +631,8 @@ _READING = (
     "several comparisons, the one that decides it; “from” names its cell.",
     "± is half of the 95 % interval, from what “from” lists: seeds (Welch), test items (a "
     "bootstrap that draws them once for all systems), or where neither can be had the cells' own "
-    "intervals. Of several it spans all. A model of 1 seed says nothing of other seeds. In brackets "
-    "behind a ratio of speeds: slowest repeat by fastest, and fastest by slowest.",
+    "intervals. Of several it spans all. A model of 1 seed says nothing of other seeds. A ratio of "
+    "speeds has its interval in brackets: slowest repeat by fastest, and fastest by slowest.",
     "holds: the whole interval is above what is needed. fails: all of it is below. cannot say: it "
     "is on both sides, or there is none. More than the paper's figure is not less true.",
     "of the stand-ins: other models or data stand in for the paper's, so nothing is said of those.",
