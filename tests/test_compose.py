@@ -523,6 +523,7 @@ def test_a_plus_before_what_exists_is_no_mistake():
     [
         (["pooling=max", "pooling=mean"], "pooling=mean: is given twice, also as pooling=max"),
         (["data=nli", "+data=stsb"], "+data=stsb: is given twice"),
+        (["seed=1", "loss=regression", "seed=2"], "seed=2: is given twice, also as seed=1"),
         (["pooling=[mean,max]"], "takes the name of one option; there are: cls, max, mean"),
         (["data=[nli]"], "takes the name of one option; there are: afs, "),
         (["loss=null"], "takes the name of one option"),
@@ -563,7 +564,7 @@ def test_what_hydra_refuses_is_said_in_our_words(word, said):
 
 
 def test_other_words_pass():
-    refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "seed=1", "seed=2"])
+    refuse_words(["pooling=mean,max", "task=[a,b]", "parent=['a=b']", "seed=1", "seed=1"])
     refuse_words(["encoder.path='/a/(1)/b'", "hydra.sweep.dir=x", "encoder=run", "encoder.key=k"])
 
 

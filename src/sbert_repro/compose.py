@@ -613,7 +613,7 @@ def refuse_words(words: Sequence[str]) -> None:
 
     Raises:
         UserError: If a word holds a secret, is not readable, names what cannot be chosen or chooses
-            several of a group, or if two words choose from one group.
+            several of a group, or if two words set one option.
     """
     seen: dict[str, str] = {}
     for word in words:
@@ -641,7 +641,7 @@ def refuse_words(words: Sequence[str]) -> None:
             raise UserError("names no option; expected name=value", where=word)
         option = option_name(word)
         is_group = (CONFIG_DIR / option).is_dir()
-        if is_group and option in seen:
+        if seen.get(option, word) != word or (is_group and option in seen):
             raise UserError(f"is given twice, also as {seen[option]}; give it once", where=word)
         seen[option] = word
         if option.partition("/")[0].partition(".")[0] == "hydra" and option not in _OF_HYDRA:
