@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -27,6 +27,7 @@ from sbert_repro.benchmarks.timing import (
     Figures,
     choose_batch_size,
     conditions,
+    distinct_texts,
     interleaved,
     product_work,
     quiet,
@@ -217,20 +218,13 @@ def _texts(config: DictConfig, count: int) -> tuple[dict[str, list[str]], str]:
     short, _ = stsb_sentences(config, count)
     words, random = np.array(" ".join(short).split()), np.random.default_rng(0)
 
-    def drawn(lengths: Iterator[int], known: Sequence[str] = ()) -> Iterator[str]:
-        seen = set(known)
-        for length in lengths:
-            while (text := " ".join(random.choice(words, length))) in seen:
-                length += 1  # there are not that many texts of one or two words
-            seen.add(text)
-            yield text
-
     lengths = cycle([len(text.split()) for text in short])
-    more = list(islice(drawn(lengths, short), count - len(short)))
+    more = list(islice(distinct_texts(words, lengths, random, short), count - len(short)))
+    long = distinct_texts(words, cycle([LONG]), random)
     texts = {
         "STSb": [*short, *more],
-        "long": list(islice(drawn(cycle([LONG])), max(1, count // 8))),
-        "mixed": list(drawn(map(int, random.geometric(1 / 20, count)))),
+        "long": list(islice(long, max(1, count // 8))),
+        "mixed": list(distinct_texts(words, map(int, random.geometric(1 / 20, count)), random)),
     }
     counted = (
         f"distinct texts: STSb {count:,}, {len(more):,} of them drawn from its words in the "

@@ -271,14 +271,15 @@ def train_ratios(cache: Path) -> Iterator[str]:
 
 
 def encode_ratios(cache: Path) -> Iterator[str]:
-    """Say how many of 200,000 texts are encoded in a second, ours beside the library."""
+    """Say how many of 200,000 distinct texts are encoded in a second, ours beside the library."""
     from sbert_repro.benchmarks.peers import SentenceTransformersEncoder
-    from sbert_repro.benchmarks.timing import choose_batch_size
+    from sbert_repro.benchmarks.timing import choose_batch_size, distinct_texts
     from sbert_repro.facts import sentence
 
     folder = str(prepare_weights(cache))
     words, random = "a the man dog plays sleeps park guitar in".split(), np.random.default_rng(0)
-    texts = [" ".join(random.choice(words, n)) for n in random.geometric(1 / 12, 200_000)]
+    lengths = map(int, random.geometric(1 / 12, 200_000))
+    texts = list(distinct_texts(words, lengths, random))
     own = TransformerEncoder(folder, precision="bf16", engine="packed")
     peer = SentenceTransformersEncoder(folder, precision="bf16")
     yield (f"sentence-transformers: {sentence(choose_batch_size(peer, texts))}")

@@ -8,7 +8,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -228,6 +228,31 @@ def _product(inputs: int, outputs: int, precision: str, device: torch.device, ro
     weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     pointwise = torch.ops.mkldnn._linear_pointwise
     return partial(pointwise, states, weight, None, "none", [], "")
+
+
+def distinct_texts(
+    words: Sequence[str],
+    lengths: Iterable[int],
+    random: np.random.Generator,
+    known: Iterable[str] = (),
+) -> Iterator[str]:
+    """Draw texts, none of which is there already: our encoders embed equal ones once.
+
+    Args:
+        words: Of which they are made.
+        lengths: Words of each; more where there are no new texts of so few.
+        random: What draws them.
+        known: Texts that may not be drawn.
+
+    Yields:
+        A text for each length.
+    """
+    seen = set(known)
+    for length in lengths:
+        while (text := " ".join(random.choice(words, length))) in seen:
+            length += 1
+        seen.add(text)
+        yield text
 
 
 def choose_batch_size(encoder: Any, texts: Sequence[str]) -> Fact:
