@@ -6,7 +6,6 @@ hold for every row. What is in the ledger is not done again. With --dry-run ther
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -194,7 +193,6 @@ def show_plan(table: Table | None, profile: str, changes: list[str]) -> None:
     """
     from sbert_repro.tables import forecast, launch, plan, render
 
-    gc.disable()  # a plan is many small objects that stay; to look through them took a tenth of it
     request = plan.Request(profile, tuple(changes))
     base = compose_table(profile, changes)
     prepare(base)

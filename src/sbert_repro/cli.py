@@ -223,7 +223,7 @@ def hydra_command(
                 said = main(config, typed)
             except Exception as problem:
                 problems.append(problem)
-                said = "failed"
+                said = f"failed: {next(iter(str(problem).splitlines()), type(problem).__name__)}"
             if sweep:
                 swept.append((typed, said or "done"))
 
@@ -265,7 +265,7 @@ def _summary(swept: Sequence[tuple[Sequence[str], str]]) -> str:
     """Say what became of each job of a sweep, by the words in which the jobs differ."""
     if not swept:
         return ""
-    same = set.intersection(*(set(typed) for typed, _ in swept))
+    same = set.intersection(*(set(typed) for typed, _ in swept)) if len(swept) > 1 else set()
     named = [" ".join(word for word in typed if word not in same) for typed, _ in swept]
     width = max(map(len, named))
     lines = (f"  {name:<{width}}  {said}\n" for name, (_, said) in zip(named, swept, strict=True))
@@ -353,7 +353,11 @@ def split_words(
     Raises:
         UserError: If a word is neither ``name=value`` nor a flag.
     """
-    refuse_words([word for word in arguments if "=" in word and not word.startswith("-")])
+    typed = [word for word in arguments if "=" in word and not word.startswith("-")]
+    mine = [word for word in typed if word.partition("=")[0] in own]
+    for word in mine:  # one by one: the Makefile gives some, and what a user types stands behind
+        refuse_words([word])
+    refuse_words([word for word in typed if word not in mine])
     values, others, given = dict(own), [], set()
     for word in arguments:
         name, sign, value = word.partition("=")

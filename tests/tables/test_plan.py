@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from omegaconf import OmegaConf
 
 from sbert_repro.compose import compose_table
 from sbert_repro.config import CONFIG_DIR
@@ -233,6 +234,8 @@ def test_each_part_is_a_run_of_its_own_scored_on_what_it_left_out(planned, folde
     assert "data.split=train_topic_gc" in topics[1].overrides
     assert len({job.run for job in topics}) == 6 and len(named(made, "folds")) == 2 * 30
     assert list(topics[1].config.evaluate) == ["afs_topic_gc"]
+    # A machine of a cluster puts its own folder in.
+    assert OmegaConf.is_interpolation(topics[1].config.encoder, "cache")
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,19 @@ def test_steps_are_those_of_the_formula(name):
 @pytest.mark.parametrize("recipe", [BertAdam(lr=1e-2), AdamW2019(lr=1e-2)], ids=lambda r: r.name)
 def test_blocks_give_the_bits_of_whole_weights(recipe, monkeypatch):
     """Also where a weight ends within a block, or lies in memory as its transpose."""
+
+    def over_lists(self, group):  # as on a GPU
+        weights = [one for one in group["params"] if one.grad is not None]
+        gradients = [one.grad for one in weights]
+        factors = self._factors(gradients)
+        self._step_tensors(group, weights, gradients, *self._moments(weights), factors)
+
     ends = []
-    for size in (1 << 18, 64):
-        monkeypatch.setattr(optimizers, "_BLOCK", size)
+    for size in (1 << 18, 64, None):
+        if size is None:
+            monkeypatch.setattr(optimizers.UncorrectedAdam, "_step_group", over_lists)
+        else:
+            monkeypatch.setattr(optimizers, "_BLOCK", size)
         random = torch.Generator().manual_seed(0)
         weights = [torch.randn(shape, generator=random) for shape in ((9, 30), (64,), (3, 1))]
         weights.append(torch.randn(20, 30, generator=random).t())
@@ -118,8 +128,8 @@ def test_blocks_give_the_bits_of_whole_weights(recipe, monkeypatch):
                 parameter.grad = torch.randn(parameter.shape, generator=random)
             optimizer.step()
         ends.append([parameter.detach() for _, parameter in named])
-    for whole, blocks in zip(*ends, strict=True):
-        assert torch.equal(whole, blocks)
+    for whole, blocks, lists in zip(*ends, strict=True):
+        assert torch.equal(whole, blocks) and torch.equal(whole, lists)
 
 
 def test_the_three_differ():

@@ -293,6 +293,7 @@ def _spent(encoder: TransformerEncoder, texts: list[str]) -> str:
         part = names.get("::" + event.key.rpartition("::")[2], "other operators")
         spent[part] += event.self_device_time_total if cuda else event.self_cpu_time_total
     if not cuda:
+        # The profiler's own cost is in it.
         spent["tokenising and Python"] = max(0, round(1e6 * seconds) - sum(spent.values()))
     whole = sum(spent.values()) or 1
     return ", ".join(f"{part} {one / whole:.0%}" for part, one in spent.most_common())

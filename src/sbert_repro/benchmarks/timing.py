@@ -278,9 +278,11 @@ def choose_batch_size(encoder: Any, texts: Sequence[str]) -> Fact:
         except torch.cuda.OutOfMemoryError:
             if not seconds:
                 raise
-            torch.cuda.empty_cache()
-            break
-        seconds[size] = time.perf_counter() - start
+        else:
+            seconds[size] = time.perf_counter() - start
+            continue
+        torch.cuda.empty_cache()  # not above: the error still held the batch
+        break
     encoder.batch_size = min(seconds, key=seconds.__getitem__)
     return fact("batch_size", size=encoder.batch_size, of=list(seconds))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sbert_repro.compose import (
     STAGE_LENGTHS,
@@ -493,17 +493,14 @@ def _compose_stages(row: Row, words: list[str], request: Request) -> _Composed:
 def _without_part(stages: _Composed, part: str) -> _Composed:
     """Train the last stage on all other parts of its data set.
 
-    Interpolations are resolved, as no seed changes them: parsing them again for each took longer
-    than all the rest.
+    Interpolations stay as they are: on a machine of a cluster, folders are its own.
     """
-    copies = [(list(words), config.copy()) for words, config in stages]
-    words, last = copies[-1]
-    if part:
-        last.data.split = f"train_{part}"
-        words.append(f"data.split={last.data.split}")
-    for _, config in copies:
-        OmegaConf.resolve(config)
-    return copies
+    if not part:
+        return stages
+    words, config = stages[-1]
+    cut = config.copy()
+    cut.data.split = f"train_{part}"
+    return [*stages[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
 
 
 def _with_seed(job: Job, composed: _Composed, seed: int, work: Work) -> Job:

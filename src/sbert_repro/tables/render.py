@@ -747,7 +747,9 @@ def _remarks(sheet: Sheet, seen: Sequence[Cell]) -> list[Remark]:
 
 
 def _ended(words: str) -> str:
-    said = words[:1].upper() + words[1:]
+    first = words.partition(" ")[0]
+    # Names of files, models and options keep their case.
+    said = words if set("-/._=`") & set(first.rstrip(".")) else words[:1].upper() + words[1:]
     return said if said.endswith((".", "…")) else f"{said}."
 
 
