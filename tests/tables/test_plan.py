@@ -235,7 +235,7 @@ def test_each_part_is_a_run_of_its_own_scored_on_what_it_left_out(planned, folde
     assert len({job.run for job in topics}) == 6 and len(named(made, "folds")) == 2 * 30
     assert list(topics[1].config.evaluate) == ["afs_topic_gc"]
     # A machine of a cluster puts its own folder in.
-    assert OmegaConf.is_interpolation(topics[1].config.encoder, "cache")
+    assert OmegaConf.is_interpolation(topics[1].config.paths, "data")
 
 
 @pytest.mark.parametrize(

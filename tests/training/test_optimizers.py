@@ -108,9 +108,10 @@ def test_blocks_give_the_bits_of_whole_weights(recipe, monkeypatch):
 
     def over_lists(self, group):  # as on a GPU
         weights = [one for one in group["params"] if one.grad is not None]
-        gradients = [one.grad for one in weights]
-        factors = self._factors(gradients)
-        self._step_tensors(group, weights, gradients, *self._moments(weights), factors)
+        if weights:
+            gradients = [one.grad for one in weights]
+            factors = self._factors(gradients)
+            self._step_tensors(group, weights, gradients, *self._moments(weights), factors)
 
     ends = []
     for size in (1 << 18, 64, None):
