@@ -644,7 +644,8 @@ def _zero_sum(weight: Tensor, bias: Tensor, norm: Norm) -> tuple[Tensor, Tensor]
         norm: The normalisation, of ``in`` numbers.
 
     Returns:
-        Both, or ``None`` where a gain is so small that the new weights would lose precision in 8 bits.
+        Both, or ``None`` where a gain is so small that the new weights would lose precision in 8
+        bits.
     """
     inverse = 1 / norm.weight.double()
     share = weight.double().sum(1) / inverse.sum()

@@ -104,8 +104,8 @@ class UncorrectedAdam(Optimizer):
         if weights[0].device.type != "cpu":
             self._step_tensors(group, weights, gradients, first, second, factors)
             return
-        # One operation over all weights after the other takes 1.9 to 2.6 times as long on a CPU (one
-        # thread, docs/log.md): each reads and writes half a gigabyte, some of it cleared first.
+        # One operation over all weights after the other takes 1.9 to 2.6 times as long on a CPU
+        # (one thread, docs/log.md): each reads and writes half a gigabyte, some cleared first.
         for number, tensors in enumerate(zip(weights, gradients, first, second, strict=True)):
             factor = None if factors is None else [factors[number]]
             for w, g, m, v in _blocks(tensors):
