@@ -277,7 +277,8 @@ def encode_ratios(cache: Path) -> Iterator[str]:
     from sbert_repro.facts import sentence
 
     folder = str(prepare_weights(cache))
-    words, random = "a the man dog plays sleeps park guitar in".split(), np.random.default_rng(0)
+    words = np.array("a the man dog plays sleeps park guitar in".split())
+    random = np.random.default_rng(0)
     lengths = map(int, random.geometric(1 / 12, 200_000))
     texts = list(distinct_texts(words, lengths, random))
     own = TransformerEncoder(folder, precision="bf16", engine="packed")

@@ -231,7 +231,7 @@ def _product(inputs: int, outputs: int, precision: str, device: torch.device, ro
 
 
 def distinct_texts(
-    words: Sequence[str],
+    words: NDArray[np.str_],
     lengths: Iterable[int],
     random: np.random.Generator,
     known: Iterable[str] = (),
