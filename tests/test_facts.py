@@ -49,10 +49,12 @@ def test_facts_about_one_split_are_one_sentence():
     cut = fact("texts_cut", title="NLI", unit="texts", count=1, length=128, split="train")
     whole = rows("sts", "test", title="STSb", unit="pairs", used=4, expected=4)
     other = fact("library", library="faiss", version="1")
-    assert by_data_set([train, dev, whole, other, cut, cut]) == [
+    engine = fact("engine", engine="packed")
+    assert by_data_set([train, dev, whole, other, engine, cut, cut]) == [
         "NLI train: 6 of 9 pairs (67 % SNLI, 33 % MultiNLI); 1 texts cut to 128 word pieces",
         "NLI dev: 2 of 4 pairs",
-        "faiss 1",
+        "faiss 1",  # a name, which keeps its case
+        "Computed by engine=packed",
     ]
 
 

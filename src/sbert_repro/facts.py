@@ -119,14 +119,14 @@ def sentences(facts: Iterable[Fact]) -> list[str]:
 
 
 def by_data_set(facts: Iterable[Fact]) -> list[str]:
-    """Say several facts, those about one split of a data set in one sentence.
+    """Say several facts as notes, those about one split of a data set in one sentence.
 
     Args:
         facts: Of one or more records.
 
     Returns:
         "NLI train: 30,000 of 942,069 pairs (68 % MultiNLI, 32 % SNLI); 58 texts cut to 128 word
-        pieces"; the other facts as in `sentences`.
+        pieces"; the other facts as in `sentences`, with a capital.
     """
     found: dict[str, dict[str, None]] = {}
     for one in _cut_together(facts):
@@ -137,6 +137,8 @@ def by_data_set(facts: Iterable[Fact]) -> list[str]:
             words += f" ({shares})" if shares else ""
         else:
             about, words = "", sentence(one)
+            if one["code"] not in _NAME_FIRST:
+                words = words[:1].upper() + words[1:]
         if words:
             found.setdefault(about or words, {})[words if about else ""] = None
     return [
@@ -283,6 +285,9 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
 """Code → the sentence of its fields. A new kind of fact is added here, and nowhere else."""
 _OF_DATA = ("rows", "rows_without_label", "texts_cut", "swapped")
 """Codes of what is said of a data set, after its title."""
+_NAME_FIRST = {"unknown_weights", "unknown_file", "vectors_repeated", "vectors_unreadable"}
+_NAME_FIRST |= {"no_correlation", "other_pooling", "fewer_found", "approximate_index", "library"}
+"""Codes whose sentences begin with the name of a file, model, task, option or library."""
 
 _UNITS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 

@@ -747,10 +747,7 @@ def _remarks(sheet: Sheet, seen: Sequence[Cell]) -> list[Remark]:
 
 
 def _ended(words: str) -> str:
-    first = words.partition(" ")[0]
-    # Names of files, models and options keep their case.
-    said = words if set("-/._=`") & set(first.rstrip(".")) else words[:1].upper() + words[1:]
-    return said if said.endswith((".", "…")) else f"{said}."
+    return words if words.endswith((".", "…")) else f"{words}."
 
 
 def _stand_in(cell: Cell) -> str:
