@@ -27,7 +27,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from sbert_repro.cli import HELP, one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.config import CONFIG_DIR
 from sbert_repro.data import word_vectors
 from sbert_repro.data.download import BY_HAND, check_hub_cache, download, fetch
@@ -157,9 +157,6 @@ def _encoder(name: str, models: Path) -> Iterator[str]:
 
 def main() -> None:
     """Get one thing after another, then list what failed and what is left to the user."""
-    if set(sys.argv[1:]) & set(HELP):
-        print(__doc__)
-        return
     asked = wanted(sys.argv[1:])
     there_are = jobs(asked)
     in_tables = [name for name in there_are if name not in names() or dataset(name).in_tables]
@@ -190,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors(main)
+    one_line_errors(main, __doc__)

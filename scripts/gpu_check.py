@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sbert_repro.cli import HELP, one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.errors import UserError
 
 _OPTIONS = ("part", "check", "cache", "results")
@@ -17,9 +17,6 @@ _OPTIONS = ("part", "check", "cache", "results")
 
 def main() -> None:
     """Run one part, or one check of it."""
-    if set(HELP) & set(sys.argv[1:]):
-        print(__doc__)
-        return
     words, rest = {"part": "a", "cache": ".cache", "results": "results"}, []
     for word in sys.argv[1:]:
         name, _, value = word.partition("=")
@@ -53,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors(main)
+    one_line_errors(main, __doc__)

@@ -20,10 +20,7 @@ from sbert_repro.report import page, results
 def main() -> None:
     """Write the page and say where it is."""
     own = {"profile": "paper", "paths.results": str(OmegaConf.structured(PathsConfig).results)}
-    words, others, flags = split_words(sys.argv[1:], own)
-    if flags:
-        print(__doc__)
-        return
+    words, others, _ = split_words(sys.argv[1:], own)
     if others:
         raise UserError(f"no such option; there are {' and '.join(own)}", where=others[0])
     if words["profile"] not in results.PROFILES:
@@ -36,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors(main)
+    one_line_errors(main, __doc__)

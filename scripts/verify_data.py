@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from sbert_repro.cli import HELP, USER_MISTAKE, one_line_errors
+from sbert_repro.cli import USER_MISTAKE, one_line_errors
 from sbert_repro.config import PathsConfig
 from sbert_repro.data.download import BROKEN, State, states
 from sbert_repro.errors import UserError
@@ -60,9 +60,6 @@ def _table(root: Path, found: list[State]) -> Table:
 
 def main() -> None:
     """Print the table, then one line for each broken file."""
-    if set(HELP) & set(sys.argv[1:]):
-        print(__doc__)
-        return
     root = data_root(sys.argv[1:])
     found = list(states(root))
     console = Console()
@@ -75,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors(main)
+    one_line_errors(main, __doc__)

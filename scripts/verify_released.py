@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sbert_repro.cli import HELP, one_line_errors
+from sbert_repro.cli import one_line_errors
 from sbert_repro.errors import UserError
 
 OFF = 1
@@ -23,9 +23,6 @@ OFF = 1
 def main() -> None:
     """Verify each model that can be found, print a table for each, then one line on all."""
     words = sys.argv[1:]
-    if set(HELP) & set(words):
-        print(__doc__)
-        return
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import compose
 
@@ -64,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors(main)
+    one_line_errors(main, __doc__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import logging
 import os
 import re
@@ -117,7 +118,7 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
 
 
-def one_line_errors(command: Callable[[], Any]) -> None:
+def one_line_errors(command: Callable[[], Any], about: str | None = None) -> None:
     """Run a command; a user's mistake ends it in one line on stderr and status 2.
 
     What the system refuses (a disk that is full, a name that is too long, memory) is one line too;
@@ -125,11 +126,14 @@ def one_line_errors(command: Callable[[], Any]) -> None:
 
     Args:
         command: What to run.
+        about: What ``--help`` prints instead; ``None``: the command itself answers it.
 
     Raises:
         SystemExit: With status 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM, 1
             after a bug.
     """
+    if about is not None and set(HELP) & set(sys.argv[1:]):
+        command = functools.partial(print, about)
     _open_streams()
     before = sys.stdout, sys.stderr
     with on_sigterm():

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["download", "verify_data", "report"])
+@pytest.mark.parametrize(
+    "name", ["download", "verify_data", "verify_released", "gpu_check", "report"]
+)
 def test_help_says_what_a_script_does_and_how_it_is_called(name, monkeypatch, capsys):
     path = ROOT / "scripts" / f"{name}.py"
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
