@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -121,3 +122,11 @@ def test_a_long_title_of_the_headline_is_drawn_whole():
     canvas.draw()
     extent = figure.axes[0].title.get_window_extent(canvas.get_renderer())
     assert figure.bbox.x0 <= extent.x0 and extent.x1 <= figure.bbox.x1
+
+
+def test_only_the_look_for_fonts_is_not_announced(caplog):
+    plots.by_year(cells_of("1"), "x")
+    fonts = logging.getLogger("matplotlib.font_manager")
+    fonts.warning("Matplotlib is building the font cache; this may take a moment.")
+    fonts.warning("findfont: Font family 'x' not found.")
+    assert [one.getMessage() for one in caplog.records] == ["findfont: Font family 'x' not found."]

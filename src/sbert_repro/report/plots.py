@@ -64,13 +64,17 @@ _STYLE = {
 }
 
 
+def _says_more_than_that_it_looks(record: logging.LogRecord) -> bool:
+    """Keep off the screen what matplotlib says the first time, when it looks for fonts."""
+    return "building the font cache" not in record.getMessage()
+
+
 def _in_style(draw: Callable[..., Result]) -> Callable[..., Result]:
     """Draw with `_STYLE`, and load matplotlib only then."""
 
     @functools.wraps(draw)
     def styled(*args: Any, **options: Any) -> Result:
-        # The first time on a slow disk it would say that it looks for fonts.
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+        logging.getLogger("matplotlib.font_manager").addFilter(_says_more_than_that_it_looks)
         from matplotlib import rc_context
 
         with rc_context(_STYLE):  # type: ignore[arg-type]
