@@ -124,3 +124,11 @@ def test_a_batch_that_a_gpu_has_no_memory_for_is_not_chosen(monkeypatch):
     said = timing.choose_batch_size(encoder, ["a"] * 20_000)
     assert tried[1:] == [(size, 16_384) for size in (32, 128, 512, 1024)]
     assert said["of"] == [32, 128, 512] and encoder.batch_size in said["of"]
+
+
+def test_the_profiler_says_nothing_on_the_screen(monkeypatch, capfd):
+    monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
+    with timing.profiler("cpu") as profile:
+        torch.ones(3) + 1
+    assert any(event.key == "aten::add" for event in profile.key_averages())
+    assert not "".join(capfd.readouterr())

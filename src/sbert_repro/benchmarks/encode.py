@@ -30,6 +30,7 @@ from sbert_repro.benchmarks.timing import (
     distinct_texts,
     interleaved,
     product_work,
+    profiler,
     quiet,
     shape_and_lengths,
 )
@@ -282,10 +283,7 @@ def _spent(encoder: TransformerEncoder, texts: list[str]) -> str:
     cuda = encoder.device.type == "cuda"
     names = {f"::{name}": part for part, names in _PARTS.items() for name in names}
     spent: Counter[str] = Counter()
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if cuda:
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=kinds) as profile:
+    with profiler(encoder.device.type) as profile:
         start = time.perf_counter()
         encoder.encode(texts[:_PROFILED])
         seconds = time.perf_counter() - start

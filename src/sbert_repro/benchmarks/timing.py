@@ -339,6 +339,22 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
 
 
+def profiler(device: str) -> torch.profiler.profile:
+    """Make PyTorch's profiler, without the lines in which it says when it starts and stops.
+
+    Args:
+        device: "cuda" or "cpu". A GPU's kernels are known by the operators that launched them, so
+            those are recorded too.
+
+    Returns:
+        A context manager.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when the first profiler starts
+    kinds = torch.profiler.ProfilerActivity
+    activities = [kinds.CPU, kinds.CUDA] if device == "cuda" else [kinds.CPU]
+    return torch.profiler.profile(activities=activities)
+
+
 def identity_of(encoder: Any) -> dict[str, Any]:
     """Describe by names, versions and content what is timed.
 

@@ -36,6 +36,7 @@ from sbert_repro.benchmarks.timing import (
     interleaved,
     peak_gb,
     product_work,
+    profiler,
     quiet,
     shape_and_lengths,
 )
@@ -382,10 +383,7 @@ def profiled(overrides: list[str], steps: int = 3) -> dict[str, float]:
         optimizer.step()
 
     step(first)
-    # A GPU's kernels are known by the operators that launched them, so those are recorded too.
-    kinds = torch.profiler.ProfilerActivity
-    activities = [kinds.CPU, kinds.CUDA] if device == "cuda" else [kinds.CPU]
-    with torch.profiler.profile(activities=activities) as profile:
+    with profiler(device) as profile:
         for batch in others:
             step(batch)
     names = {f"aten::{name}": part for part, names in _PARTS.items() for name in names}
