@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,50 @@ def runs_of(*words: str) -> list[str]:
     done = make(ROOT, "-n", "-o", "setup", "PROFILE=lite", *words)
     lines = [line.partition(" ")[2].strip() for line in done.stdout.splitlines()]
     return [line for line in lines if line.startswith("scripts/table.py")]
+
+
+TABLE = """
+import os, sys
+from sbert_repro.cli import one_line_errors
+from sbert_repro.errors import UserError
+
+def table():
+    print("begun", sys.argv[2], flush=True)
+    if "table=1" in sys.argv and {number}:
+        os.kill(os.getpid(), {number})
+    elif "table=1" in sys.argv:
+        raise UserError("failed")
+
+one_line_errors(table)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "begun", "says"),
+    [
+        (signal.SIGINT, "1", "interrupted: "),
+        (signal.SIGTERM, "1", "ended by SIGTERM: "),
+        (0, "12", "error: failed"),
+    ],
+)
+def test_a_table_that_is_stopped_stops_all_and_one_that_fails_does_not(
+    checkout, number, begun, says
+):
+    folders = checkout / "configs" / "tables", checkout / ".venv" / "bin"
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for table in "12":
+        (folders[0] / f"table_{table}.yaml").touch()
+    program = checkout / "program.py"
+    program.write_text(TABLE.format(number=int(number)), encoding="utf-8")
+    shutil.move(
+        interpreter(checkout, f'exec {sys.executable} {program} "$@"').partition("=")[2],
+        folders[1] / "python",
+    )
+    (checkout / ".venv" / ".built").touch()
+    done = make(checkout, "demo")
+    assert re.findall(r"^begun table=(.)$", done.stdout, re.MULTILINE) == list(begun)
+    assert says in done.stderr and done.returncode == 2
 
 
 def test_scripts_of_the_makefile_exist():

@@ -36,7 +36,7 @@ from sbert_repro.compose import (
 from sbert_repro.config import CONFIG_DIR, HOME
 from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import masked
-from sbert_repro.signals import Terminated, on_sigterm
+from sbert_repro.signals import TERMINATED, Terminated, on_sigterm
 from sbert_repro.storage import refused_by_system
 
 BUG = 1
@@ -44,6 +44,8 @@ USER_MISTAKE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 """As of a program that SIGPIPE ends: the reader of the output has seen enough, as ``head`` has."""
+_STOP_MAKE = "SBERT_STOP_MAKE"
+"""Set by a make that keeps going when a command fails, and has to stop when the user stops one."""
 HELP = ("-h", "--help")
 _SWEEP = {"-m", "--multirun"}
 _ELSEWHERE = {"-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name"}
@@ -136,8 +138,14 @@ def one_line_errors(command: Callable[[], Any], about: str | None = None) -> Non
         command = functools.partial(print, about)
     _open_streams()
     before = sys.stdout, sys.stderr
-    with on_sigterm():
-        _in_one_line(command, before)
+    stop_make = os.environ.pop(_STOP_MAKE, "")  # no process that this one starts may inherit it
+    try:
+        with on_sigterm():
+            _in_one_line(command, before)
+    except SystemExit as end:
+        if stop_make and end.code in (INTERRUPTED, TERMINATED):
+            os.kill(os.getppid(), int(end.code) - 128)
+        raise
 
 
 def _in_one_line(command: Callable[[], Any], before: tuple[Any, Any]) -> None:
