@@ -14,10 +14,10 @@ from sbert_repro.storage import check_writable, write_file
 
 @hydra_command("evaluate", texts={"task", "encoder.key"})
 def main(config: DictConfig, _overrides: list[str]) -> None:
-    """Evaluate, print a table, write the scores."""
+    """Evaluate, print a table and what to know of it, write the scores."""
     # Heavy imports stand here so that a misspelt option is refused at once.
     from sbert_repro.compose import build
-    from sbert_repro.evaluation.evaluate import as_json, evaluate, table
+    from sbert_repro.evaluation.evaluate import as_json, evaluate, notes, table
     from sbert_repro.evaluation.run import encoder_of, track_scores
     from sbert_repro.evaluation.sts import main_score
 
@@ -38,6 +38,8 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     if config.profile.banner:
         console.print(config.profile.banner)
     console.print(table(scores))
+    for note in notes(scores):
+        print(note)
     if output is not None:
         write_file(output, as_json(scores))
     track_scores(config, encoder, {task: main_score(score) for task, score in scores.items()})

@@ -28,7 +28,7 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
     result = run(config)
     found = result.table
     notes = [f"the first {SHOWN} of {found.num_rows:,} lines"] if found.num_rows > SHOWN else []
-    shown = Table(box=None, caption="\n".join([*notes, *sentences(result.facts)]) or None)
+    shown = Table(box=None)
     for name in found.column_names:
         shown.add_column(name, justify="left" if name.endswith("text") else "right")
     for line in found.slice(0, SHOWN).to_pylist():
@@ -36,6 +36,8 @@ def main(config: DictConfig, _overrides: list[str]) -> None:
         # Brackets in a sentence are no markup.
         shown.add_row(*map(Text, cells))
     Console().print(shown)
+    for note in [*notes, *sentences(result.facts)]:
+        print(note)
     if output is not None:
         write_file(output, result.as_parquet())
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from scipy import stats
 
 from sbert_repro.errors import UserError
-from sbert_repro.evaluation.evaluate import as_json, evaluate, table
+from sbert_repro.evaluation.evaluate import as_json, evaluate, notes, table
 from sbert_repro.facts import sentences
 
 
@@ -96,7 +96,7 @@ def test_incomplete_and_missing_data_are_one_line(small_root, hashes, task, says
     assert encoder.asked == []
 
 
-def test_a_row_a_task_within_80_columns_and_notes_below(small_root, hashes):
+def test_a_row_a_task_within_80_columns_and_notes_of_each(small_root, hashes):
     scores = evaluate(hashes(), "sts12,sickr_all", small_root, allow_partial=True)
     text = shown(scores)
     for number in (
@@ -106,7 +106,11 @@ def test_a_row_a_task_within_80_columns_and_notes_below(small_root, hashes):
     ):
         assert f"{number:.2f}" in text
     assert "sickr_all" in text and "hashes" in text and "…" not in text
-    assert "STS12: 40 of 3,108 test pairs" in text
+    scores["_meta"]["facts"] = [{"code": "unknown_file", "file": "w.pkl", "sha256": "0"}]
+    assert notes(scores)[:2] == [
+        "w.pkl: sha256 0, compared with none",
+        "STS12: 40 of 3,108 test pairs",
+    ]
 
 
 def test_the_json_keeps_its_shape_whatever_the_facts(small_root, hashes):

@@ -246,7 +246,7 @@ def test_without_queries_the_closest_pairs_are_found(typed, tmp_path):
 def test_a_small_corpus_gives_what_it_has_and_says_so(typed, tmp_path, capsys, words, count, said):
     typed("corpus=corpus.txt", "output=f.parquet", *words)
     assert max(pq.read_table(tmp_path / "f.parquet")["rank"].to_pylist()) == count
-    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_vectors_on_disk_need_no_encoder(tmp_path, monkeypatch):

@@ -146,6 +146,19 @@ def as_json(scores: Mapping[str, Any]) -> str:
     return masked(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def notes(scores: Mapping[str, Any]) -> list[str]:
+    """Say what has to be known of scores, each once.
+
+    Args:
+        scores: From `evaluate`.
+
+    Returns:
+        Sentences on the encoder, then on the tasks.
+    """
+    first = sorted(scores.values(), key=lambda found: found is not scores["_meta"])
+    return sentences(fact for found in first for fact in found["facts"])
+
+
 def _with_notes(found: Mapping[str, Any]) -> dict[str, Any]:
     notes = sentences(found["facts"])
     return {**found, "notes": notes} if notes else dict(found)
@@ -158,18 +171,16 @@ def table(scores: Mapping[str, Any]) -> Table:
         scores: From `evaluate`.
 
     Returns:
-        Table: Notes stand below it.
+        The table, without what `notes` says.
     """
     meta = scores["_meta"]
     tasks = {name: found for name, found in scores.items() if not name.startswith("_")}
-    facts = [*meta["facts"], *(fact for found in tasks.values() for fact in found["facts"])]
     only_pairs = not any("accuracy" in found for found in tasks.values())
     scores_pairs = meta["encoder"].get("encoder") == "cross_encoder"
     ranked = "score of each pair" if scores_pairs else "cosine"
     what = f"correlation of the {ranked} × 100" if only_pairs else "scores × 100"
     shown = Table(
         title=f"{meta['label']}: {what}",
-        caption="\n".join(sentences(facts)) or None,
         box=None,
         padding=(0, 1, 0, 0),
     )
