@@ -83,14 +83,16 @@ def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_pat
     )
 
 
-def test_ctrl_c_is_one_line_and_status_130(capsys):
+@pytest.mark.parametrize("words", ["", "with this training at step 5 of 9"])
+def test_ctrl_c_is_one_line_and_status_130(capsys, words):
     def interrupted():
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(words)
 
     with pytest.raises(SystemExit) as stop:
         one_line_errors(interrupted)
     assert stop.value.code == 130
-    assert "goes on where" in capsys.readouterr().err
+    said = f"interrupted: the same command goes on {words or 'where this one stopped'}\n"
+    assert capsys.readouterr().err == said
 
 
 def test_the_same_process_may_run_two_commands(monkeypatch, capsys):

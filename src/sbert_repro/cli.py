@@ -167,8 +167,9 @@ def _in_one_line(command: Callable[[], Any], before: tuple[Any, Any]) -> None:
     except Terminated:
         sys.stderr.write("ended by SIGTERM: the same command goes on where this one stopped\n")
         raise
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+    except KeyboardInterrupt as stop:
+        where = str(stop) or "where this one stopped"  # a training names its step
+        sys.stderr.write(f"interrupted: the same command goes on {where}\n")
         raise SystemExit(INTERRUPTED) from None
     except Exception:
         sys.stderr.write(traceback.format_exc())

@@ -279,3 +279,16 @@ def test_a_polite_signal_saves_first(config_of, tmp_path, monkeypatch, undisturb
     assert process.exitcode == 143
     assert torch.load(folder / "checkpoints" / LAST, weights_only=True)["global_step"] == 7
     assert outcome(folder, fit(config, folder)) == undisturbed(*FP32)
+
+
+@pytest.mark.parametrize(("step", "saved_at"), [(3, 0), (7, 5)])
+def test_ctrl_c_says_at_which_step_the_training_goes_on(
+    config_of, tmp_path, monkeypatch, step, saved_at
+):
+    handler = signal.getsignal(signal.SIGINT)
+    at_step(monkeypatch, step, lambda: signal.raise_signal(signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt, match=f"^with this training at step {saved_at} of "):
+            fit(config_of(*FP32), tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores the signal from then on

@@ -242,6 +242,7 @@ class DevAndCheckpoint(Callback):
         best_step: Step of the best score, if there is any.
         ended_at: Step at which a shrinking learning rate ended the run, if it did.
         seconds: Spent on steps, interruptions left out.
+        saved_at: Step that a run goes on from if it is killed now; ``None``: not known yet.
 
     Args:
         folder: The folder of the checkpoints.
@@ -280,6 +281,7 @@ class DevAndCheckpoint(Callback):
         self._evaluate_every, self._save_every = evaluate_every, save_every
         self._save_seconds = math.inf if save_minutes is None else 60 * save_minutes
         self._last_saved = time.monotonic()
+        self.saved_at: int | None = None
         self._best_on_disk: int | None = None
         self._unsettled = False
         self._best = BestWeights(folder) if keep_best else None
@@ -305,6 +307,7 @@ class DevAndCheckpoint(Callback):
         """Start the clock."""
         self._clock = self._last_saved = time.monotonic()
         self._last_logged = (trainer.global_step, self._clock)
+        self.saved_at = trainer.global_step
         if trainer.global_step:
             self._note_saved(trainer.global_step)
             self._tracking.replay(self._points)
@@ -312,6 +315,7 @@ class DevAndCheckpoint(Callback):
         trainer.should_stop = self.ended_at is not None
 
     def _note_saved(self, step: int) -> None:
+        self.saved_at = step
         self.curve.last_good = f"the last good checkpoint is that of step {step}"
 
     def on_train_batch_end(

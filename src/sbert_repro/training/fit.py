@@ -208,7 +208,9 @@ def _train(
             raise SystemExit(TERMINATED) from None
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
+                step, of = callback.saved_at, loader.steps
+                said = "" if step is None else f"with this training at step {step:,} of {of:,}"
+                raise KeyboardInterrupt(said) from None
             raise
         finally:
             loader.close()
