@@ -56,6 +56,13 @@ def test_lists_its_commands(installed):
     assert done.returncode == 0 and wanted <= set(words) and "lock" not in words
 
 
+@pytest.mark.parametrize("word", ["train", "evaluate", "table", "verify_data"])
+def test_help_names_a_command_as_it_was_typed(installed, word):
+    done = sbert_repro(installed, word, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"sbert-repro {word}" in done.stdout and ".py" not in done.stdout
+
+
 def test_an_unknown_command_is_one_line(installed):
     done = sbert_repro(installed, "trian")
     assert done.returncode == 2

@@ -64,6 +64,9 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 _WITH_CFG = {"--package", "-p", "--resolve"}
 _TAKES_A_WORD = {"--cfg", "-c", "--info", "-i", "--package", "-p"}
 
+_installed = False
+"""Whether ``sbert-repro`` was typed."""
+_COMMAND = re.compile(r"python (?:scripts/)?(\w+)\.py")
 _NOT_SHOWN = {"lock", "data_cards"}
 """Scripts that look after the checkout itself."""
 
@@ -135,7 +138,7 @@ def one_line_errors(command: Callable[[], Any], about: str | None = None) -> Non
             after a bug.
     """
     if about is not None and set(HELP) & set(sys.argv[1:]):
-        command = functools.partial(print, about)
+        command = functools.partial(print, _as_typed(about))
     _open_streams()
     before = sys.stdout, sys.stderr
     stop_make = os.environ.pop(_STOP_MAKE, "")  # no process that this one starts may inherit it
@@ -191,17 +194,24 @@ def console() -> None:
     files = {word: path for word, path in files.items() if word not in _NOT_SHOWN}
     word = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if word in files:
-        sys.argv = [f"sbert-repro {word}", *sys.argv[2:]]
+        global _installed  # as runpy makes sys.argv[0] the path of the file
+        _installed = True
+        del sys.argv[1]
         runpy.run_path(str(files[word]), run_name="__main__")
     elif word in HELP:
         print("sbert-repro COMMAND [OPTION=VALUE …]; sbert-repro COMMAND --help says more\n")
         for name, path in files.items():
             what = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            print(f"  {name:<16} {what.splitlines()[0].partition(':')[0]}")
+            print(f"  {name:<16} {what.splitlines()[0].partition(':')[0].rstrip('.')}")
     else:
         known = ", ".join(files)
         sys.stderr.write(f"error: {masked(word)}: there is no such command; there are {known}\n")
         raise SystemExit(USER_MISTAKE)
+
+
+def _as_typed(text: str) -> str:
+    """Name commands as the user of an installed copy does: ``sbert-repro train``, not its file."""
+    return _COMMAND.sub(r"sbert-repro \1", text) if _installed else text
 
 
 def hydra_command(
@@ -404,7 +414,7 @@ def usage(
     width = max(map(len, own))
     return "\n".join(
         [
-            what,
+            _as_typed(what),
             "",
             "Its own words:",
             *(f"  {word:<{width}}  {meaning}" for word, meaning in own.items()),
@@ -412,7 +422,7 @@ def usage(
             "Further words change these options (name=value, shown with their present values):",
             *(f"  {name}={_shown(value)}" for name, value in _leaves(_values(config), without)),
             "",
-            f"Example: {example}",
+            f"Example: {_as_typed(example)}",
         ]
     )
 
@@ -443,6 +453,9 @@ def hydra_usage(what: str, config_name: str, config: DictConfig) -> str:
         for path in files:
             if len(files) == 1 or _describes(path, config.get(group)):
                 comments |= {f"{group}.{key}": said for key, said in _comments(path).items()}
+    if choices:
+        how = "such as encoder=WORD; with --help it shows what it brings"
+        choices = [f"Choose one word of each ({how}):", *choices, ""]
     lines = [
         (f"  {name}={_shown(value)}", comments.get(name, ""))
         for name, value in _leaves(_values(config), ("prepare", "profile"))
@@ -450,11 +463,9 @@ def hydra_usage(what: str, config_name: str, config: DictConfig) -> str:
     ]
     return "\n".join(
         [
-            what.strip(),
+            _as_typed(what.strip()),
             "",
-            "Choose one word of each (such as encoder=WORD; with --help it shows what it brings):",
             *choices,
-            "",
             "Options (name=value, shown with their present values; ??? must be given):",
             *(f"{said:<{_TO_COMMENT}}  {comment}".rstrip() for said, comment in lines),
             "",
