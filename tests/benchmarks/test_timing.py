@@ -14,11 +14,25 @@ from sbert_repro.encoders.transformer import TransformerEncoder
 
 def test_repeats_are_taken_in_turns_after_the_warm_up():
     done = []
-    found = timing.interleaved({n: lambda n=n: done.append(n) for n in "ab"}, repeats=3, warm_up=2)
+    works = {n: lambda n=n: done.append(n) for n in "ab"}
+    found = timing.interleaved(works, repeats=3, warm_up=2, least=0)
     assert "".join(done) == "aabb" + "ababab"
     assert {len(one.seconds) for one in found.values()} == {3}
     low, high = min(found["a"].seconds), max(found["a"].seconds)
     assert 0 <= low <= found["a"].median <= high
+
+
+def test_what_takes_no_time_is_done_often_in_its_turn_and_timed_as_if_once(monkeypatch):
+    now, works = [0.0], {}
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    for name, seconds in (("short", 0.0625), ("long", 3.0)):
+        works[name] = lambda seconds=seconds: now.__setitem__(0, now[0] + seconds)
+    found = timing.interleaved(works, repeats=2, warm_up=0, least=0.2)
+    assert {name: one.seconds for name, one in found.items()} == {
+        "short": [0.0625] * 2,
+        "long": [3.0] * 2,
+    }
+    assert now == [2 * (4 * 0.0625 + 3.0)]
 
 
 def test_what_is_timed_is_said_once_where_there_is_no_terminal(caplog, capsys):
@@ -34,7 +48,7 @@ def test_a_terminal_shows_what_is_timed_and_draws_in_between_only(monkeypatch, c
     monkeypatch.setenv("TERM", "xterm")
     threads = []
     timing.interleaved(
-        {"a": lambda: threads.append(threading.active_count())}, repeats=2, title="BERT"
+        {"a": lambda: threads.append(threading.active_count())}, repeats=2, title="BERT", least=0
     )
     shown = capsys.readouterr()
     assert not shown.out and "BERT: a, warm-up" in shown.err and "BERT: a, 2 of 2" in shown.err

@@ -33,7 +33,7 @@ from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.engine import DTYPES, Engine
 from sbert_repro.ledger import Ledger, hardware, versions
 
-VERSION = 2
+VERSION = 3
 """Raised when the same settings would be timed in another way."""
 KIND = "speed"
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -47,6 +47,8 @@ BATCH_SIZES = {"cpu": (16, 32, 64, 128), "cuda": (32, 128, 512, 1024, 4096)}
 """Sentences in a batch that a peer is tried with; its own default is 32."""
 _TRIED_ON = {"cpu": 256, "cuda": 16384}
 """Sentences that batch sizes are tried on."""
+LEAST_SECONDS = 0.2
+"""How long a turn lasts at least."""
 _log = logging.getLogger(__name__)
 Record = dict[str, Any]
 Work = Callable[[], object]
@@ -69,15 +71,24 @@ class Timing:
 
 
 def interleaved(
-    works: Mapping[str, Work], repeats: int, warm_up: int = 1, *, title: str = ""
+    works: Mapping[str, Work],
+    repeats: int,
+    warm_up: int = 1,
+    *,
+    title: str = "",
+    least: float = LEAST_SECONDS,
 ) -> dict[str, Timing]:
     """Time several things in turns, so that a slow spell of the machine slows all of them.
+
+    What takes milliseconds is done again and again within its turn: done once, right after a large
+    model, it would mostly wait for its own data to come back into the processor's caches.
 
     Args:
         works: Name → what to do; it has finished when it returns.
         repeats: How often each is timed.
         warm_up: How often each is run before.
         title: Heading of the progress bar on a terminal, or of one line in the log; "": neither.
+        least: Seconds that a turn lasts at least; its time is that of the work done once.
 
     Returns:
         By name.
@@ -91,9 +102,11 @@ def interleaved(
         for repeat in range(1, repeats + 1):
             for name, work in works.items():
                 show(f"{name}, {repeat} of {repeats}")
-                start = time.perf_counter()
-                work()
-                timings[name].seconds.append(time.perf_counter() - start)
+                start, times, passed = time.perf_counter(), 0, 0.0
+                while not times or passed < least:
+                    work()
+                    times, passed = times + 1, time.perf_counter() - start
+                timings[name].seconds.append(passed / times)
     return timings
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
+from sbert_repro.backbone.packed import why_not_prepacked
 from sbert_repro.compose import build
 from sbert_repro.encoders.base import SentenceEncoder
 from sbert_repro.errors import UserError
@@ -190,7 +191,9 @@ class Columns:
 
     def __init__(self, unit: UnitRows, other_rows: int) -> None:
         self.error = unit.error
-        self._prepacked = unit.rows.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self._prepacked = (
+            unit.rows.device.type == "cpu" and why_not_prepacked(unit.rows.dtype) is None
+        )
         self._weight = (
             torch.ops.mkldnn._reorder_linear_weight(unit.rows, other_rows)
             if self._prepacked

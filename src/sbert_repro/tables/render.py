@@ -205,11 +205,14 @@ _ARITHMETIC = ("useful GFLOP/s", "of the ceiling")
 
 
 def _arithmetic(cell: Cell) -> dict[str, str]:
-    """Return the further columns of a speed by their headings, where its arithmetic is counted."""
-    if cell.gflops is None or cell.share is None:
+    """Return the further columns of a speed by their headings, where its arithmetic is counted.
+
+    A peer may compute in a precision that this machine has no ceiling of: it has no share.
+    """
+    if cell.gflops is None:
         return {}
-    said = (f"{cell.gflops:,.0f}", f"{100 * cell.share:.0f} %")
-    return dict(zip(_ARITHMETIC, said, strict=True))
+    share = "" if cell.share is None else f"{100 * cell.share:.0f} %"
+    return dict(zip(_ARITHMETIC, (f"{cell.gflops:,.0f}", share), strict=True))
 
 
 def _conditions(record: Record) -> list[str]:
@@ -336,7 +339,7 @@ def _extra(cell: Cell) -> list[str]:
     """Return the further columns of the Markdown table as words: "48 % of the ceiling"."""
     if cell.difference is not None:
         return [f"{_difference(cell.difference)} from the first row of its block"]
-    return [f"{words} {heading}" for heading, words in _arithmetic(cell).items()]
+    return [f"{words} {heading}" for heading, words in _arithmetic(cell).items() if words]
 
 
 def as_json(sheet: Sheet) -> str:
