@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import omegaconf._utils
+import omegaconf.base
+import omegaconf.grammar_parser
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+import sbert_repro.compose as compose_module
 from sbert_repro.compose import (
     build,
     check_training,
@@ -602,3 +606,36 @@ def test_an_option_of_a_command_may_be_typed_as_its_encoders():
 def test_an_option_that_stands_elsewhere_is_named(word):
     with pytest.raises(UserError, match=r"use trainer\.precision="):
         compose([word])
+
+
+# Made once
+
+
+def test_omegaconf_parses_a_text_once_and_resolves_it_as_before(monkeypatch):
+    assert omegaconf.base.parse is omegaconf._utils.parse is compose_module._parse
+    made = OmegaConf.create(
+        {
+            "a": 1,
+            "own": {"b": "x", "near": "${.b}"},
+            "text": "${a} and '${own.b}'",
+            "nested": "${own.${letter}}",
+            "letter": "b",
+            "call": "${oc.select:missing,'${own.b}'}",
+            "list": "${oc.decode:'[1, ${a}]'}",
+        }
+    )
+    once = OmegaConf.to_container(made, resolve=True)
+    assert OmegaConf.to_container(made, resolve=True) == once
+    for module in (omegaconf.base, omegaconf._utils):
+        monkeypatch.setattr(module, "parse", omegaconf.grammar_parser.parse)
+    assert OmegaConf.to_container(made, resolve=True) == once
+    made.own.b = "y"
+    assert made.text == "1 and 'y'"
+
+
+def test_who_composes_may_change_what_is_composed():
+    first = compose(["seed=5"])
+    first.seed, first.data.name = 6, "changed"
+    again = compose(["seed=5"])
+    assert (again.seed, again.data.name) == (5, "nli")
+    assert OmegaConf.is_struct(again)

@@ -9,16 +9,19 @@ rows of a table decide for themselves.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import difflib
 import functools
 import math
+import pickle
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import omegaconf._utils
+import omegaconf.base
+import omegaconf.grammar_parser
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_repository import ConfigRepository
@@ -137,6 +140,29 @@ of a key, so that earlier runs keep theirs."""
 
 # Composing
 
+# OmegaConf parses the text of an interpolation each time that it is resolved: in a plan of all
+# tables 9,000 times the same few dozen texts. Nothing changes a tree once it is made.
+_parse = functools.lru_cache(maxsize=4096)(omegaconf.grammar_parser.parse)
+omegaconf.base.parse = omegaconf._utils.parse = _parse  # type: ignore[attr-defined]
+
+_T = TypeVar("_T")
+
+
+class Original(Generic[_T]):
+    """A value that others get copies of, in a fifth of the time that `copy.deepcopy` takes.
+
+    Args:
+        value: Options, or something with options in it; not changed any more by who gave it.
+    """
+
+    def __init__(self, value: _T) -> None:
+        self._pickled = pickle.dumps(value)
+
+    def copy(self) -> _T:
+        """Return a copy of its own for who asks."""
+        made: _T = pickle.loads(self._pickled)  # noqa: S301 - pickled by this object
+        return made
+
 
 def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
     """Compose and check a configuration outside of the command line (tables, tests, parents).
@@ -151,17 +177,17 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
     Raises:
         UserError: If an option does not exist or has the wrong type.
     """
-    return copy.deepcopy(_checked(tuple(overrides), config_name))
+    return _checked(tuple(overrides), config_name).copy()
 
 
 @functools.lru_cache(maxsize=1024)
-def _checked(overrides: tuple[str, ...], config_name: str) -> DictConfig:
+def _checked(overrides: tuple[str, ...], config_name: str) -> Original[DictConfig]:
     try:
         config = composed(overrides, config_name)
     except (HydraException, OmegaConfBaseException) as problem:
         raise explain(problem, options_of(config_name)) from None
     check(config)
-    return config
+    return Original(config)
 
 
 @functools.lru_cache(maxsize=1024)  # the rows of tables compose the same words again and again
@@ -201,7 +227,7 @@ class _ReadOnce(ConfigRepository):
 
     def __init__(self, search_path: Any) -> None:
         super().__init__(search_path)
-        self._read: dict[str, ConfigResult | None] = {}
+        self._read: dict[str, Original[ConfigResult | None]] = {}
 
     def __deepcopy__(self, memo: Any) -> _ReadOnce:
         return self  # Hydra copies it so that nothing typed changes its search path; nothing can
@@ -209,8 +235,8 @@ class _ReadOnce(ConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return a file's content, which the caller may change."""
         if config_path not in self._read:
-            self._read[config_path] = super().load_config(config_path)
-        return copy.deepcopy(self._read[config_path])
+            self._read[config_path] = Original(super().load_config(config_path))
+        return self._read[config_path].copy()
 
 
 _OF_EVERY_ENCODER = ("precision", "engine", "progress")
