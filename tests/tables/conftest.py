@@ -173,7 +173,7 @@ class Pretended:
             if task in self.without:
                 raise _no_data(task)
 
-    def trained(self, config, overrides):
+    def trained(self, config, overrides, settings=None):
         key = run_key("train", self.settings(config, overrides))
         if key in self.diverged:
             raise self.diverged[key]

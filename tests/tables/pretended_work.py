@@ -21,7 +21,7 @@ class PretendedWork:
     def __init__(self, folder, endings=None, seconds=0.0):
         self.folder, self.endings, self.seconds = Path(folder), endings or {}, seconds
 
-    def trained(self, config, overrides):
+    def trained(self, config, overrides, settings=None):
         path = self.folder / self.key(config)
         return json.loads(path.read_text()) if path.exists() else None
 

@@ -1,12 +1,13 @@
 """Rows become jobs with keys: what is shared, done, impossible, and what it would cost."""
 
 import dataclasses
+import re
 
 import pytest
 from omegaconf import OmegaConf
 
 from sbert_repro.compose import compose_table
-from sbert_repro.config import CONFIG_DIR
+from sbert_repro.config import CONFIG_DIR, canonical_json, run_key
 from sbert_repro.errors import UserError
 from sbert_repro.tables import plan, spec
 from sbert_repro.tables.launch import InProcess, LedgerWork, carry_out
@@ -350,3 +351,33 @@ def test_a_rows_recipe_holds_in_the_papers_profile_and_what_is_typed_wins(planne
     papers = ["BertAdam", "BertAdam", "AdamW2019", "AdamW2019"]
     assert optimizers() == (papers if profile == "paper" else usual)
     assert set(optimizers("optimizer=sgd_shrink")) == {"ShrinkingSgd"}
+
+
+# One composed stage for all seeds
+
+
+@pytest.mark.parametrize("without", [set(), {"google-bert/bert-base-uncased"}])
+def test_a_stage_with_a_seed_is_what_its_own_options_say(planned, work, without):
+    work.without |= without
+    stages = [stage for job in planned().jobs for stage in job.stages]
+    assert {stage.config.seed for stage in stages} == {1, 2, 3}
+    assert any(stage.config.parent for stage in stages)
+    for stage in stages:
+        assert stage.overrides[-1] == f"seed={stage.config.seed}"
+        if stage.config.encoder.path in without:
+            own = [stage.config, stage.config.parent and stage.overrides]
+            assert stage.identity == canonical_json(own)
+        elif stage.key:
+            assert stage.settings == work.settings(stage.config, stage.overrides)
+            assert stage.identity == stage.key == run_key("train", stage.settings)
+
+
+def test_nothing_but_the_seed_itself_changes_with_it():
+    for path in CONFIG_DIR.rglob("*.yaml"):
+        assert not re.search(r"\$\{[^}]*\bseed\b", path.read_text(encoding="utf-8")), path
+
+
+def test_folders_of_a_job_are_left_to_the_machine_that_does_it(planned, monkeypatch):
+    stages = [stage for job in planned().jobs for stage in job.stages]
+    monkeypatch.setenv("SBERT_DATA", "/of/another/machine")
+    assert {stage.config.paths.data for stage in stages} == {"/of/another/machine"}

@@ -81,7 +81,6 @@ class LedgerWork:
 
     def __init__(self, config: DictConfig, group: str | None = None) -> None:
         self.wandb, self.group = config.wandb, group
-        self._asked: tuple[DictConfig | None, dict[str, Any]] = None, {}
         results = Path(config.paths.results)
         self.ledger = Ledger(results / "runs")
         profile = config.profile
@@ -93,9 +92,7 @@ class LedgerWork:
         """Return what the key of a training run is made of."""
         from sbert_repro.training.run import settings_of
 
-        found = settings_of(config, list(overrides))
-        self._asked = config, found
-        return found
+        return settings_of(config, list(overrides))
 
     def parts(self, config: DictConfig, protocol: str) -> Sequence[str]:
         """Return the folds or topics that are there."""
@@ -127,14 +124,16 @@ class LedgerWork:
             for split in task.splits:
                 _read(task.dataset, root, split, None, partial)
 
-    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
+    def trained(
+        self,
+        config: DictConfig,
+        overrides: Sequence[str],
+        settings: dict[str, Any] | None = None,
+    ) -> Record | None:
         """Return the record of a run; a UserError says that it diverged."""
         from sbert_repro.training.run import find
 
-        # A plan has just asked for them; they take longer to compute than a record to read.
-        of, settings = self._asked
-        known = settings if of is config else None
-        return find(config, list(overrides), self.ledger, self.published, known)
+        return find(config, list(overrides), self.ledger, self.published, settings)
 
     def records(self) -> list[Record]:
         """Return all records there are."""

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from sbert_repro.compose import (
     STAGE_LENGTHS,
+    Original,
     compose,
     known_to,
     option_name,
@@ -121,8 +122,16 @@ class Work(Protocol):
     def check_tasks(self, config: DictConfig, tasks: Sequence[str]) -> None:
         """Raise a UserError when the pairs of a task are missing or incomplete."""
 
-    def trained(self, config: DictConfig, overrides: Sequence[str]) -> Record | None:
-        """Return the record of a finished training run; a UserError says that it diverged."""
+    def trained(
+        self,
+        config: DictConfig,
+        overrides: Sequence[str],
+        settings: dict[str, Any] | None = None,
+    ) -> Record | None:
+        """Return the record of a finished training run; a UserError says that it diverged.
+
+        Its settings take longer to find than its record; whoever knows them says so.
+        """
 
     def records(self) -> list[Record]:
         """Return all records there are."""
@@ -193,6 +202,7 @@ class Stage:
         key: None when it cannot be known yet.
         needs: What is missing to run it.
         record: Its record, if it was finished before the plan was made.
+        options: While the key is not known, the options as text, equal for equal runs.
     """
 
     overrides: tuple[str, ...]
@@ -201,11 +211,12 @@ class Stage:
     key: str | None = None
     needs: Reason | None = None
     record: Record | None = None
+    options: str = ""
 
-    @functools.cached_property
+    @property
     def identity(self) -> str:
         """The key, or the options while it is not known; equal for equal runs."""
-        return self.key or canonical_json([self.config, self.config.parent and self.overrides])
+        return self.key or self.options
 
 
 @dataclass(frozen=True)
@@ -459,9 +470,12 @@ def _jobs(
     )
     if not row.trained:
         return [_look_up(job, work)]
-    of_part = {part: _without_part(stages, part) for part in parts}
+    unseeded = {
+        part: [_Unseeded(words, config, work) for words, config in _without_part(stages, part)]
+        for part in parts
+    }
     return [
-        _look_up(_with_seed(replace(job, part=part), of_part[part], seed, work), work)
+        _look_up(_with_seed(replace(job, part=part), unseeded[part], seed), work)
         for seed in chosen
         for part in parts
     ]
@@ -503,8 +517,55 @@ def _without_part(stages: _Composed, part: str) -> _Composed:
     return [*stages[:-1], ([*words, f"data.split={cut.data.split}"], cut)]
 
 
-def _with_seed(job: Job, composed: _Composed, seed: int, work: Work) -> Job:
-    stages = tuple(_stage(words, config, seed, work) for words, config in composed)
+class _Unseeded:
+    """A stage before its seed is chosen: what takes long to find is found once for all seeds."""
+
+    def __init__(self, words: Sequence[str], config: DictConfig, work: Work) -> None:
+        self.words, self.config, self.work = words, config, work
+        self._original = Original(config)
+
+    @functools.cached_property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = plain(self.config)
+        return options
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any] | Reason:
+        try:
+            return self.work.settings(self.config, self.words)
+        except UserError as error:
+            return Reason.of(error)
+
+    def with_seed(self, seed: int, before: Stage | None) -> Stage:
+        """Return the stage with a seed, after the one before it with the same seed."""
+        overrides = (*self.words, f"seed={seed}")
+        config = self._original.copy()  # its interpolations are resolved by who trains it
+        config.seed = seed
+        if isinstance(self._settings, Reason):
+            options = {**self._options, "seed": seed}
+            text = canonical_json([options, options["parent"] and overrides])
+            return Stage(overrides, config, needs=self._settings, options=text)
+        settings = {**self._settings, "seed": seed, "parent": before and before.key}
+        key = run_key("train", settings)
+        stage = Stage(overrides, config, settings, key)
+        try:
+            stage = replace(stage, record=self.work.trained(config, overrides, settings))
+            if stage.record is None:
+                self.work.check(config)
+        except UserError as error:
+            return replace(stage, needs=Reason.of(error))
+        return stage
+
+
+def _stages(unseeded: Sequence[_Unseeded], seed: int) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for one in unseeded:
+        stages.append(one.with_seed(seed, stages[-1] if stages else None))
+    return tuple(stages)
+
+
+def _with_seed(job: Job, unseeded: Sequence[_Unseeded], seed: int) -> Job:
+    stages = _stages(unseeded, seed)
     return replace(
         job,
         seed=seed,
@@ -513,21 +574,6 @@ def _with_seed(job: Job, composed: _Composed, seed: int, work: Work) -> Job:
         stages=stages,
         reason=next((stage.needs for stage in stages if stage.needs), None),
     )
-
-
-def _stage(words: list[str], config: DictConfig, seed: int, work: Work) -> Stage:
-    seeded = config.copy()
-    seeded.seed = seed
-    stage = Stage((*words, f"seed={seed}"), seeded)
-    try:
-        settings = work.settings(seeded, stage.overrides)
-        stage = replace(stage, settings=settings, key=run_key("train", settings))
-        stage = replace(stage, record=work.trained(seeded, stage.overrides))
-        if stage.record is None:
-            work.check(seeded)
-    except UserError as error:
-        return replace(stage, needs=Reason.of(error))
-    return stage
 
 
 def _look_up(job: Job, work: Work) -> Job:
@@ -856,10 +902,10 @@ def stages_left(config: DictConfig, overrides: Sequence[str], work: Work) -> lis
     Returns:
         Each with what it needs; none when the run is finished.
     """
-    words, found = list(overrides), list[Stage]()
-    while True:
-        found.insert(0, _stage(words, config, config.seed, work))
-        if config.parent is None:
-            return [stage for stage in found if stage.record is None]
+    seed, words = config.seed, list(overrides)
+    unseeded = [_Unseeded(words, config, work)]
+    while config.parent is not None:
         words = stage_overrides(words, list(config.parent))
         config = compose(words)
+        unseeded.insert(0, _Unseeded(words, config, work))
+    return [stage for stage in _stages(unseeded, seed) if stage.record is None]
