@@ -51,7 +51,7 @@ from sbert_repro.errors import UserError
 from sbert_repro.evaluation.search import _read as read_search_input
 from sbert_repro.evaluation.search import top_pairs
 from sbert_repro.evaluation.vectors import encode_sets
-from sbert_repro.export import _base as base_of_run
+from sbert_repro.export import _options as options_in
 from sbert_repro.facts import rows
 from sbert_repro.inference.stream import read_lines, write_vectors
 from sbert_repro.ledger import Ledger, Published
@@ -725,7 +725,7 @@ def lines_of(folder: Path) -> Any:
 
 
 def options_of_run(folder: Path) -> Any:
-    return base_of_run(folder)["path"]
+    return options_in(folder)["encoder"]["path"]
 
 
 def run_options(folder: Path) -> Path:
