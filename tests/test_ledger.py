@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from sbert_repro.ledger import (
     SCHEMA,
     Ledger,
     Published,
+    _cpu,
     git_state,
     machine,
     provenance,
@@ -259,6 +261,32 @@ def test_published_scores_of_equal_models_are_those_of_every_run_that_has_them(t
     assert published.score(best["key"], score["settings"]) == score
     assert published.score(other["key"], score["settings"]) is None, "another pooling"
     assert published.score("d" * 16, score["settings"]) is None, "a run of which nothing is known"
+
+
+@pytest.mark.parametrize(
+    ("kernel_says", "name", "instructions"),
+    [
+        ("model name\t: AMD EPYC\nflags\t\t: fpu sse2 avx2\n", "AMD EPYC", "AVX2"),
+        (
+            "model name\t: AMD EPYC\nflags\t\t: avx2 avx512f avx512_vnni avx512_bf16\n\n"
+            "model name\t: other\nflags\t\t: avx2\n",
+            "AMD EPYC",
+            "AVX-512 VNNI bf16",
+        ),
+        ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", platform.machine(), "bf16 I8MM"),
+        ("", platform.machine(), ""),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_instructions(
+    tmp_path, kernel_says, name, instructions
+):
+    (tmp_path / "cpuinfo").write_text(kernel_says)
+    found = _cpu(tmp_path / "cpuinfo")
+    assert found == (name, instructions.split())
+    assert machine({"hardware": {"cpu": name, "cores": 2}}) == f"{name}, 2 cores"
+    several = {"cpu": name, "instructions": instructions.split(), "cores": 2}
+    shown = f" ({', '.join(instructions.split())})" if instructions else ""
+    assert machine({"hardware": several}) == f"{name}{shown}, 2 cores"
 
 
 @pytest.mark.parametrize(("threads", "said"), [(2, ""), (1, ", 1 thread"), (4, ", 4 threads")])

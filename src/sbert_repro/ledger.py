@@ -335,6 +335,7 @@ class Hardware(TypedDict, total=False):
     """A machine, as `hardware` describes it."""
 
     cpu: str | None
+    instructions: list[str] | None
     cores: int | None
     ram_gib: float | int | None
     gpus: list[str] | None
@@ -518,8 +519,15 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the CPU's model, its usable cores, the RAM in GiB and the names of usable GPUs."""
-    return {"cpu": _cpu_model(), "cores": cores(), "ram_gib": _ram_gib(), "gpus": _gpus()}
+    """Return the CPU's name and what its products are made of, usable cores, RAM in GiB, GPUs."""
+    cpu, instructions = _cpu()
+    return {
+        "cpu": cpu,
+        "instructions": instructions,
+        "cores": cores(),
+        "ram_gib": _ram_gib(),
+        "gpus": _gpus(),
+    }
 
 
 def versions() -> dict[str, str | None]:
@@ -540,9 +548,12 @@ def machine(record: Mapping[str, Any]) -> str:
         record: Of the ledger, or anything else with ``hardware`` and perhaps ``threads``.
 
     Returns:
-        "AMD EPYC, 2 cores, 24 GiB"; threads are named where they are not as many as the cores.
+        "AMD EPYC (AVX2), 2 cores, 24 GiB"; threads are named where they are not as many as the
+        cores, and earlier records do not know their instructions.
     """
     here = record.get("hardware", {})
+    known = here.get("instructions")
+    cpu = (here.get("cpu") or "unknown CPU") + (f" ({', '.join(known)})" if known else "")
     gpus = Counter(here.get("gpus") or [])
     cards = "".join(f", {count} × {name}" for name, count in gpus.items())
     memory = f", {here['ram_gib']:.0f} GiB" if here.get("ram_gib") else ""
@@ -550,7 +561,7 @@ def machine(record: Mapping[str, Any]) -> str:
     cores = "1 core" if count == 1 else f"{count} cores"
     number = record.get("threads", count)
     threads = "" if number == count else ", 1 thread" if number == 1 else f", {number} threads"
-    return f"{here.get('cpu') or 'unknown CPU'}, {cores}{memory}{cards}{threads}"
+    return f"{cpu}, {cores}{memory}{cards}{threads}"
 
 
 def _output(command: list[str]) -> str | None:
@@ -561,13 +572,35 @@ def _output(command: list[str]) -> str | None:
     return done.stdout.strip()
 
 
-def _cpu_model() -> str | None:
+_INSTRUCTIONS = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx_vnni", "avx512_vnni"},
+    "bf16": {"avx512_bf16", "bf16"},
+    "AMX": {"amx_tile"},
+    "I8MM": {"i8mm"},
+}
+"""Sets of instructions that decide how fast products are, and what the kernel calls them."""
+
+
+def _cpu(kernels: Path = Path("/proc/cpuinfo")) -> tuple[str | None, list[str]]:
+    """Return the processor's name and those of `_INSTRUCTIONS` that it has.
+
+    The name alone does not do: on rented machines processors of very different speed share one.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = kernels.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or None
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return platform.processor() or None, []
+    first: dict[str, str] = {}
+    for line in lines:
+        field, _, value = line.partition(":")
+        first.setdefault(field.strip(), value.strip())
+    has = {*first.get("flags", first.get("Features", "")).split()}
+    found = [name for name, flags in _INSTRUCTIONS.items() if flags & has]
+    if "AVX-512" in found:
+        found.remove("AVX2")
+    return first.get("model name", platform.machine()), found
 
 
 def cores() -> int | None:
