@@ -271,6 +271,7 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "demo_model": lambda f: "random 2-layer BERT of the demo",
     "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
     "engine": lambda f: f"computed by engine={f['engine']}",
+    "not_in_8_bits": lambda f: f"computed in fp32, not in int8: {f['reason']}",
     "speed_only": lambda f: ". ".join(
         [
             "SPEED ONLY: no number here is a score",

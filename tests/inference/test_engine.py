@@ -24,6 +24,7 @@ from sbert_repro.encoders.infersent import BiLstmEncoder
 from sbert_repro.encoders.transformer import TransformerEncoder
 from sbert_repro.errors import UserError
 from sbert_repro.evaluation.evaluate import evaluate
+from sbert_repro.facts import sentences
 from sbert_repro.inference import engine as engines
 from sbert_repro.inference.engine import (
     BUDGET,
@@ -135,6 +136,13 @@ def test_a_layer_that_does_not_exist_is_refused(tiny_bert):
         TransformerEncoder(str(tiny_bert), layer="what").encode(["a dog"])
 
 
+needs_bf16 = pytest.mark.skipif(
+    packed.why_not_prepacked(torch.bfloat16) is not None,
+    reason=str(packed.why_not_prepacked(torch.bfloat16)),
+)
+
+
+@needs_bf16
 def test_the_engine_is_part_of_what_a_bf16_vector_is_and_of_no_fp32_vector(tiny_bert):
     same, other = pair(tiny_bert, MeanPooling())
     assert same.identity == other.identity
@@ -144,6 +152,7 @@ def test_the_engine_is_part_of_what_a_bf16_vector_is_and_of_no_fp32_vector(tiny_
     assert fast.identity != reference.identity
 
 
+@needs_bf16
 @pytest.mark.parametrize("pooling", POOLINGS, ids=lambda pooling: pooling.name)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bf16_stays_close(request, family, pooling):
@@ -153,13 +162,22 @@ def test_bf16_stays_close(request, family, pooling):
     assert cosines(half.encode(SENTENCES), exact.encode(SENTENCES)).min() >= LEAST_COSINE
 
 
-def test_minilm_in_both_precisions(minilm, data_root):
+@pytest.fixture(scope="module")
+def stsb_texts(data_root):
     table = pd.read_parquet(data_root / "stsb" / "test.parquet")
-    texts = [*table.sentence1[:75], *table.sentence2[:75]]
+    return [*table.sentence1[:75], *table.sentence2[:75]]
+
+
+def test_minilm_in_fp32(minilm, stsb_texts):
     fast, reference = pair(minilm, None)
-    exact = reference.encode(texts)
-    np.testing.assert_allclose(fast.encode(texts), exact, atol=1e-5, rtol=0)
-    half = TransformerEncoder(str(minilm), precision="bf16", engine="packed").encode(texts)
+    exact = reference.encode(stsb_texts)
+    np.testing.assert_allclose(fast.encode(stsb_texts), exact, atol=1e-5, rtol=0)
+
+
+@needs_bf16
+def test_minilm_in_bf16(minilm, stsb_texts):
+    exact = TransformerEncoder(str(minilm)).encode(stsb_texts)
+    half = TransformerEncoder(str(minilm), precision="bf16", engine="packed").encode(stsb_texts)
     assert cosines(half, exact).min() >= LEAST_COSINE
 
 
@@ -182,12 +200,10 @@ needs_int8 = pytest.mark.skipif(
 
 
 @needs_int8
-def test_minilm_in_8_bits(minilm, data_root):
-    table = pd.read_parquet(data_root / "stsb" / "test.parquet")
-    texts = [*table.sentence1[:75], *table.sentence2[:75]]
+def test_minilm_in_8_bits(minilm, stsb_texts):
     exact = TransformerEncoder(str(minilm))
     narrow = TransformerEncoder(str(minilm), precision="int8", engine="packed")
-    assert cosines(narrow.encode(texts), exact.encode(texts)).min() >= LEAST_COSINE_INT8
+    assert cosines(narrow.encode(stsb_texts), exact.encode(stsb_texts)).min() >= LEAST_COSINE_INT8
     assert narrow.identity["precision"] == "int8" and narrow.identity["engine"] == "packed"
 
 
@@ -229,6 +245,20 @@ def test_8_bits_that_do_not_agree_leave_the_work_to_the_reference(tiny_bert, cap
     assert "engine" not in encoder.identity
     with pytest.raises(UserError, match=r"not 0.99: use engine=auto"):
         TransformerEncoder(str(tiny_bert), precision="int8", engine="packed").encode(["a dog"])
+
+
+def test_8_bits_that_this_processor_has_not_are_said_to_be_fp32(tiny_bert, caplog, monkeypatch):
+    monkeypatch.setattr(packed, "why_not_quantized", lambda: "this processor has none")
+    encoder = TransformerEncoder(str(tiny_bert), precision="int8")
+    with caplog.at_level(logging.INFO):
+        found = encoder.encode(SENTENCES)
+    np.testing.assert_array_equal(
+        found, TransformerEncoder(str(tiny_bert), engine="reference").encode(SENTENCES)
+    )
+    assert "computes in fp32, not the packed one: this processor has none" in caplog.text
+    said = "computed in fp32, not in int8: this processor has none"
+    assert sentences(encoder.facts) == [said]
+    assert sentences(TransformerEncoder(str(tiny_bert)).facts) == []
 
 
 def test_8_bits_are_refused_where_there_are_none(tiny_bert, as_gpu):

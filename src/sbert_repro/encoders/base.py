@@ -36,11 +36,13 @@ class SentenceEncoder(Protocol):
 
     Attributes:
         label: The name that a table prints.
-        facts: What a reader of its scores must know, such as partial training data.
     """
 
     label: str
-    facts: list[Fact]
+
+    @property
+    def facts(self) -> list[Fact]:
+        """What a reader of its scores must know, such as partial training data."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -92,11 +94,13 @@ class PairScorer(Protocol):
 
     Attributes:
         label: The name that a table prints.
-        facts: What a reader of its scores must know.
     """
 
     label: str
-    facts: list[Fact]
+
+    @property
+    def facts(self) -> list[Fact]:
+        """What a reader of its scores must know."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -239,6 +243,7 @@ class OnEngine:
     pooling: ChosenPooling
     layer: str
     precision: str
+    _known: list[Fact]
 
     def _ask_for(self, engine: str) -> None:
         """Choose ``packed``, ``reference`` or ``auto``, after the attributes have been set."""
@@ -251,6 +256,16 @@ class OnEngine:
 
         chosen, pooling = self._asked, self.pooling.module
         return Engine(chosen, self.folder, pooling, layer=self.layer, precision=self.precision)
+
+    @property
+    def facts(self) -> list[Fact]:
+        """What a reader of its scores must know."""
+        return [*self._known, *([] if self.precision == "fp32" else self._engine.facts)]
+
+    @facts.setter
+    def facts(self, known: list[Fact]) -> None:
+        """Say what is known of its weights; the engine adds what concerns it."""
+        self._known = known
 
     @property
     def _rounding(self) -> dict[str, str | int]:

@@ -18,7 +18,6 @@ from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import declared
 from sbert_repro.encoders.base import ChosenPooling, OnEngine, reads_pairs, trained_with
 from sbert_repro.errors import UserError
-from sbert_repro.facts import Fact
 from sbert_repro.progress import showing
 
 if TYPE_CHECKING:  # seconds to import, and what only looks a result up needs none of it
@@ -56,7 +55,6 @@ class CrossEncoder(OnEngine):
     Attributes:
         VERSION: Raised when the same model would give other scores.
         label: The name that a table prints.
-        facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
@@ -104,7 +102,7 @@ class CrossEncoder(OnEngine):
         self.max_length = max_length or settings["max_length"]
         self.pair_length = trained.get("pair_length")
         self.label = label or Path(path).name
-        self.facts: list[Fact] = []
+        self.facts = []
         self.precision, self.progress = precision, progress
         self._ask_for(engine)
 

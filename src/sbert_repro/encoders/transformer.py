@@ -44,7 +44,6 @@ class TransformerEncoder(OnEngine):
         VERSION: Raised when the same model would give other vectors.
         trained_as: The kind of backbone that training starts from.
         label: The name that a table prints.
-        facts: What a reader of its scores must know.
     """
 
     VERSION: ClassVar[int] = 1
@@ -101,7 +100,7 @@ class TransformerEncoder(OnEngine):
         if described.pooling and described.pooling != self.pooling.name:
             if described.ours:
                 given = {"trained": own, "given": self.pooling.name}
-                self.facts.append(fact("other_pooling", model=self.label, **given))
+                self._known.append(fact("other_pooling", model=self.label, **given))
             else:
                 _log.info("%s names pooling=%s; %s is used", path, own, self.pooling.name)
         self.layer, self.precision, self.progress = layer, precision, progress

@@ -38,6 +38,7 @@ from sbert_repro.batch import Tokens
 from sbert_repro.data.batches import pad
 from sbert_repro.data.tokens import WordPieces
 from sbert_repro.errors import UserError
+from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.choice import check_engine
 from sbert_repro.pooling.cls import ClsPooling
 from sbert_repro.progress import Advance
@@ -141,7 +142,7 @@ class Engine:
         """
         if self._asked == "reference":
             return "reference"
-        reason = self._why_not_packed()
+        reason = self._reason
         if reason is None:
             return "packed"
         if self._asked == "packed":
@@ -150,10 +151,25 @@ class Engine:
                 where="engine=packed",
                 mend="use engine=auto",
             )
+        in_fp32 = " in fp32" if self._precision == "int8" else ""
         _log.info(
-            "%s: the reference engine computes, not the packed one: %s", self._folder.name, reason
+            "%s: the reference engine computes%s, not the packed one: %s",
+            self._folder.name,
+            in_fp32,
+            reason,
         )
         return "reference"
+
+    @cached_property
+    def _reason(self) -> str | None:
+        return self._why_not_packed()
+
+    @property
+    def facts(self) -> list[Fact]:
+        """What a reader of its scores must know: that 8 bits were asked for and not computed."""
+        if self._precision != "int8" or self.name == "packed":
+            return []
+        return [fact("not_in_8_bits", reason=self._reason)]
 
     def _why_not_packed(self) -> str | None:
         if self._precision == "int8":
