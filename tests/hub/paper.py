@@ -142,6 +142,14 @@ def excuse(table: str, row: str, column: str, quoted: set[str]) -> str:
     here = "GPU" if torch.cuda.is_available() else "CPU"
     if table == SPEEDS and column != here:
         return f"no {column} measured here"
+    if table == SPEEDS and here == "CPU":
+        from sbert_repro.backbone.packed import why_not_prepacked, why_not_quantized
+
+        lacks = {
+            "packed engine, bf16": why_not_prepacked(torch.bfloat16),
+            "packed engine, int8": why_not_quantized(),
+        }
+        return lacks.get(row) or ""
     return ""
 
 
