@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sbert_repro.cli import READER_GONE
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -54,6 +56,21 @@ def test_lists_its_commands(installed):
     words = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     wanted = {"train", "evaluate", "encode", "search", "export", "table", "report"}
     assert done.returncode == 0 and wanted <= set(words) and "lock" not in words
+
+
+def test_a_reader_may_have_seen_enough_of_its_commands(installed):
+    reader, output = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", "from sbert_repro.cli import console; console()", "--help"],
+        env={**os.environ, "PYTHONPATH": str(installed / "site")},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=250,
+    )
+    os.close(output)
+    assert (done.returncode, done.stderr) == (READER_GONE, "")
 
 
 @pytest.mark.parametrize("word", ["train", "evaluate", "table", "verify_data"])

@@ -199,14 +199,19 @@ def console() -> None:
         del sys.argv[1]
         runpy.run_path(str(files[word]), run_name="__main__")
     elif word in HELP:
-        print("sbert-repro COMMAND [OPTION=VALUE …]; sbert-repro COMMAND --help says more\n")
-        for name, path in files.items():
-            what = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            print(f"  {name:<16} {what.splitlines()[0].partition(':')[0].rstrip('.')}")
+        one_line_errors(functools.partial(print, _commands(files)))
     else:
         known = ", ".join(files)
         sys.stderr.write(f"error: {masked(word)}: there is no such command; there are {known}\n")
         raise SystemExit(USER_MISTAKE)
+
+
+def _commands(files: Mapping[str, Path]) -> str:
+    lines = ["sbert-repro COMMAND [OPTION=VALUE …]; sbert-repro COMMAND --help says more", ""]
+    for name, path in files.items():
+        what = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {name:<16} {what.splitlines()[0].partition(':')[0].rstrip('.')}")
+    return "\n".join(lines)
 
 
 def _as_typed(text: str) -> str:
