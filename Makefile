@@ -106,7 +106,7 @@ accept-results: setup  ## write down what the records behind the tables give now
 report: setup  ## results/PROFILE/report.html: every result on one page, made from the files that are there
 	@$(RUN) scripts/report.py profile=$(PROFILE)
 
-# A table that fails stops none of the others; SBERT_STOP_MAKE=1 has one that the user stops stop make.
+# A table that fails stops none of the others. With SBERT_STOP_MAKE=1, one that the user stops stops make as well.
 # The demo leaves the recipes out: on made-up sentences they say nothing, and take half of its time.
 reproduce-all: setup  ## every table that has a file in configs/tables, the recipes, the headline, and the claims
 ifneq ($(filter --dry-run,$(ARGS)),)

@@ -273,6 +273,7 @@ def test_published_scores_of_equal_models_are_those_of_every_run_that_has_them(t
             "AMD EPYC",
             "AVX-512 VNNI bf16",
         ),
+        ("model name\t: i7\nflags\t\t: avx2 avx_vnni\n", "i7", "AVX2 AVX-VNNI"),
         ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", platform.machine(), "bf16 I8MM"),
         ("", platform.machine(), ""),
     ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import logging
 import os
 import re
 import runpy
+import signal
 import sys
 import textwrap
 import traceback
@@ -141,14 +143,24 @@ def one_line_errors(command: Callable[[], Any], about: str | None = None) -> Non
         command = functools.partial(print, _as_typed(about))
     _open_streams()
     before = sys.stdout, sys.stderr
-    stop_make = os.environ.pop(_STOP_MAKE, "")  # no process that this one starts may inherit it
+    # No process that this one starts may inherit it.
+    make = os.getppid() if os.environ.pop(_STOP_MAKE, "") else None
     try:
         with on_sigterm():
             _in_one_line(command, before)
     except SystemExit as end:
-        if stop_make and end.code in (INTERRUPTED, TERMINATED):
-            os.kill(os.getppid(), int(end.code) - 128)
+        if make and end.code in (INTERRUPTED, TERMINATED):
+            _stop(make, int(end.code) - 128)
         raise
+
+
+def _stop(make: int, number: int) -> None:
+    """Send a signal to the make that started this process, if it still is its parent."""
+    if os.getppid() == make > 1:
+        # make passes it on to this process, which has its own end to finish.
+        signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(OSError):
+            os.kill(make, number)
 
 
 def _in_one_line(command: Callable[[], Any], before: tuple[Any, Any]) -> None:

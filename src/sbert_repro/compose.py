@@ -142,6 +142,7 @@ of a key, so that earlier runs keep theirs."""
 
 # OmegaConf parses the text of an interpolation each time that it is resolved: in a plan of all
 # tables 9,000 times the same few dozen texts. Nothing changes a tree once it is made.
+# The names are those of OmegaConf 2.3, which the lock holds; a test asks whether they are in use.
 _parse = functools.lru_cache(maxsize=4096)(omegaconf.grammar_parser.parse)
 omegaconf.base.parse = omegaconf._utils.parse = _parse  # type: ignore[attr-defined]
 

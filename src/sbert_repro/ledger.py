@@ -575,7 +575,8 @@ def _output(command: list[str]) -> str | None:
 _INSTRUCTIONS = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
-    "VNNI": {"avx_vnni", "avx512_vnni"},
+    "AVX-VNNI": {"avx_vnni"},  # which PyTorch's 8-bit products do not use
+    "VNNI": {"avx512_vnni"},
     "bf16": {"avx512_bf16", "bf16"},
     "AMX": {"amx_tile"},
     "I8MM": {"i8mm"},

@@ -362,6 +362,8 @@ def test_a_stage_with_a_seed_is_what_its_own_options_say(planned, work, without)
     stages = [stage for job in planned().jobs for stage in job.stages]
     assert {stage.config.seed for stage in stages} == {1, 2, 3}
     assert any(stage.config.parent for stage in stages)
+    assert any(stage.config.encoder.path in without for stage in stages) == bool(without)
+    assert any(stage.key for stage in stages)
     for stage in stages:
         assert stage.overrides[-1] == f"seed={stage.config.seed}"
         if stage.config.encoder.path in without:

@@ -715,7 +715,7 @@ def why_not_prepacked(dtype: torch.dtype) -> str | None:
     ):
         return f"PyTorch {torch.__version__} has no prepacked products of oneDNN here"
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "this processor has no bf16 products, fp32 is faster"
+        return "this processor has no bf16 products (fp32 is usually faster)"
     return None
 
 

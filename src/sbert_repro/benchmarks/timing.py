@@ -31,7 +31,7 @@ from sbert_repro.benchmarks.busy import watched
 from sbert_repro.config import run_key
 from sbert_repro.facts import Fact, fact
 from sbert_repro.inference.engine import DTYPES, Engine
-from sbert_repro.ledger import Ledger, hardware, versions
+from sbert_repro.ledger import Ledger, hardware, machine, versions
 
 VERSION = 3
 """Raised when the same settings would be timed in another way."""
@@ -327,7 +327,7 @@ class Benchmark(Protocol):
 def conditions() -> str:
     """Describe the machine: processor or GPU, threads, PyTorch, and how busy it is."""
     here = hardware()
-    device = f"{here['cpu']}, {here['cores']} cores, {here['ram_gib'] or 0:.0f} GiB"
+    device = machine({"hardware": {**here, "gpus": []}})
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name()} beside {device}"
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

@@ -557,10 +557,12 @@ class _Unseeded:
         return stage
 
 
-def _stages(unseeded: Sequence[_Unseeded], seed: int) -> tuple[Stage, ...]:
+def _stages(unseeded: Sequence[_Unseeded], seed: int | None = None) -> tuple[Stage, ...]:
+    """Give stages a seed, or leave each its own."""
     stages: list[Stage] = []
     for one in unseeded:
-        stages.append(one.with_seed(seed, stages[-1] if stages else None))
+        own = one.config.seed if seed is None else seed
+        stages.append(one.with_seed(own, stages[-1] if stages else None))
     return tuple(stages)
 
 
@@ -902,10 +904,11 @@ def stages_left(config: DictConfig, overrides: Sequence[str], work: Work) -> lis
     Returns:
         Each with what it needs; none when the run is finished.
     """
-    seed, words = config.seed, list(overrides)
+    words = list(overrides)
     unseeded = [_Unseeded(words, config, work)]
     while config.parent is not None:
         words = stage_overrides(words, list(config.parent))
         config = compose(words)
         unseeded.insert(0, _Unseeded(words, config, work))
-    return [stage for stage in _stages(unseeded, seed) if stage.record is None]
+    # A first stage has the seed that it was given, perhaps another one than the last.
+    return [stage for stage in _stages(unseeded) if stage.record is None]

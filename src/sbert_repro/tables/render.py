@@ -153,6 +153,8 @@ def kept_beside(record: Record, table: Table, folder: Path) -> list[Record]:
 
 
 def _hardware(record: Record) -> tuple[str, object]:
+    # Records from before a machine's instructions were known are of another machine than any now:
+    # two processors of one name would else take each other's place.
     return record["scores"]["device"], record["hardware"]
 
 

@@ -209,7 +209,8 @@ def _train(
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 step, of = callback.saved_at, loader.steps
-                said = "" if step is None else f"with this training at step {step:,} of {of:,}"
+                at = f"at step {step:,} of {of:,}" if step else "from its beginning"
+                said = "" if step is None else f"with this training {at}"
                 raise KeyboardInterrupt(said) from None
             raise
         finally:
