@@ -155,8 +155,8 @@ def notes(scores: Mapping[str, Any]) -> list[str]:
     Returns:
         Sentences on the encoder, then on the tasks.
     """
-    first = sorted(scores.values(), key=lambda found: found is not scores["_meta"])
-    return sentences(fact for found in first for fact in found["facts"])
+    tasks = [found for name, found in scores.items() if name != "_meta"]
+    return sentences(fact for found in (scores["_meta"], *tasks) for fact in found["facts"])
 
 
 def _with_notes(found: Mapping[str, Any]) -> dict[str, Any]:

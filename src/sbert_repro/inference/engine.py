@@ -142,7 +142,7 @@ class Engine:
         """
         if self._asked == "reference":
             return "reference"
-        reason = self._reason
+        reason = self._why_not_packed
         if reason is None:
             return "packed"
         if self._asked == "packed":
@@ -160,17 +160,14 @@ class Engine:
         )
         return "reference"
 
-    @cached_property
-    def _reason(self) -> str | None:
-        return self._why_not_packed()
-
     @property
     def facts(self) -> list[Fact]:
         """What a reader of its scores must know: that 8 bits were asked for and not computed."""
         if self._precision != "int8" or self.name == "packed":
             return []
-        return [fact("not_in_8_bits", reason=self._reason)]
+        return [fact("not_in_8_bits", reason=self._why_not_packed)]
 
+    @cached_property
     def _why_not_packed(self) -> str | None:
         if self._precision == "int8":
             if self._on_gpu:
