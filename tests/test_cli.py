@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from sbert_repro.cli import hydra_command, one_line_errors, quoted, split_flags, split_words
 from sbert_repro.compose import options_of, word_of
 from sbert_repro.errors import UserError
+from sbert_repro.signals import Interrupted
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,16 +84,22 @@ def test_a_sweep_runs_every_job_and_one_mistake_does_not_stop_the_others(tmp_pat
     )
 
 
-@pytest.mark.parametrize("words", ["", "with this training at step 5 of 9"])
-def test_ctrl_c_is_one_line_and_status_130(capsys, words):
+@pytest.mark.parametrize(
+    ("stopped", "where"),
+    [
+        (KeyboardInterrupt(), "where this one stopped"),
+        (Interrupted(0, 9), "with this training from its beginning"),
+        (Interrupted(1500, 9000), "with this training at step 1,500 of 9,000"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_status_130(capsys, stopped, where):
     def interrupted():
-        raise KeyboardInterrupt(words)
+        raise stopped
 
     with pytest.raises(SystemExit) as stop:
         one_line_errors(interrupted)
     assert stop.value.code == 130
-    said = f"interrupted: the same command goes on {words or 'where this one stopped'}\n"
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == f"interrupted: the same command goes on {where}\n"
 
 
 def test_the_same_process_may_run_two_commands(monkeypatch, capsys):

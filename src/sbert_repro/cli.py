@@ -38,7 +38,7 @@ from sbert_repro.compose import (
 from sbert_repro.config import CONFIG_DIR, HOME
 from sbert_repro.errors import UserError, is_out_of_memory
 from sbert_repro.redaction import masked
-from sbert_repro.signals import TERMINATED, Terminated, on_sigterm
+from sbert_repro.signals import TERMINATED, Interrupted, Terminated, on_sigterm
 from sbert_repro.storage import refused_by_system
 
 BUG = 1
@@ -183,7 +183,10 @@ def _in_one_line(command: Callable[[], Any], before: tuple[Any, Any]) -> None:
         sys.stderr.write("ended by SIGTERM: the same command goes on where this one stopped\n")
         raise
     except KeyboardInterrupt as stop:
-        where = str(stop) or "where this one stopped"  # a training names its step
+        where = "where this one stopped"
+        if isinstance(stop, Interrupted):
+            at = f"at step {stop.step:,} of {stop.steps:,}" if stop.step else "from its beginning"
+            where = f"with this training {at}"
         sys.stderr.write(f"interrupted: the same command goes on {where}\n")
         raise SystemExit(INTERRUPTED) from None
     except Exception:

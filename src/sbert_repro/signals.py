@@ -1,4 +1,4 @@
-"""SIGTERM, by which a cluster asks a process to end."""
+"""SIGTERM, by which a cluster asks a process to end, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ TERMINATED = 143
 
 class Terminated(SystemExit):
     """SIGTERM was received."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed in a training that the same command continues.
+
+    Args:
+        step: Steps that are saved; kept under this name, as the next one is.
+        steps: Steps of the whole training.
+    """
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(step, steps)
+        self.step, self.steps = step, steps
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from sbert_repro.backbone import find_model as lookup
 from sbert_repro.backbone.find_model import (
     find_model,
+    model_name,
     model_sha256,
     weights_facts,
     weights_folder,
@@ -216,6 +217,18 @@ def test_a_hub_that_comes_back_is_asked_again_and_one_that_says_no_is_not(monkey
     with pytest.raises(UserError, match="no model some/model"):
         find_model("some/model")
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("models/minilm", "minilm"),
+        ("hub/models--org--a-model/snapshots/8b3219a92973", "a-model"),
+        ("hub/models--gpt2/snapshots/8b3219a92973", "gpt2"),
+    ],
+)
+def test_a_snapshot_of_the_hub_is_called_by_its_models_name(folder, name):
+    assert model_name(Path(folder)) == name
 
 
 @pytest.mark.parametrize("inside", [".", "0_Transformer"])

@@ -176,6 +176,20 @@ def _from_hub(name: str, revision: str | None) -> Path | str:
     return problem
 
 
+def model_name(folder: Path) -> str:
+    """Name a model for its reader.
+
+    Args:
+        folder: Where it was found.
+
+    Returns:
+        The folder's name; for a snapshot of the Hub, whose own folder bears a commit, the model's.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.rpartition("--")[2]
+    return folder.name
+
+
 def weights_folder(folder: Path) -> Path:
     """Find the transformer inside a model folder.
 

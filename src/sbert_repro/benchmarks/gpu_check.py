@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sbert_repro.backbone.find_model import model_name
 from sbert_repro.backbone.random_bert import write_random_bert
 from sbert_repro.backbone.transformer import load_tokenizer
 from sbert_repro.benchmarks.models import BASE, SIZES
@@ -230,7 +231,7 @@ def agreement(cache: Path) -> Iterator[str]:
             for precision in ("bf16",) if cuda else ("fp32", "bf16"):
                 own = TransformerEncoder(str(folder), pooling, precision=precision)
                 lowest = float(cosine(own.encode(_TEXTS), exact).min())
-                what = f"{folder.name}, {pooling.name}, {precision}, engine {own.engine}"
+                what = f"{model_name(folder)}, {pooling.name}, {precision}, engine {own.engine}"
                 yield (f"{what}: cosine ≥ {lowest:.6f}")
                 if not lowest >= LEAST_COSINE:
                     raise UserError(f"a cosine of {lowest:.5f}, not {LEAST_COSINE}", where=what)

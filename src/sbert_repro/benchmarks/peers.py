@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from sbert_repro import json_files
-from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_name, model_sha256, weights_folder
 from sbert_repro.backbone.transformer import (
     load_config,
     load_network,
@@ -130,7 +130,7 @@ class SentenceTransformersEncoder:
         # Refuses modules that the library would import from the folder: foreign code.
         describe(self.folder)
         self.batch_size, self.precision = batch_size, precision
-        self.label = label or Path(path).name
+        self.label = label or model_name(Path(path))
         version = self.library.__version__
         self.facts: list[Fact] = [fact("library", library="sentence-transformers", version=version)]
 
@@ -404,7 +404,7 @@ class OpenVinoEncoder(_OtherNetwork):
             self.runtime.save_model(model, empty / "model.xml")
             return [{"file": f.name, "sha256": sha256_of(f)} for f in sorted(empty.iterdir())]
 
-        _log.info("%s: quantising for OpenVINO; this may take minutes", self.folder.name)
+        _log.info("%s: quantising for OpenVINO; this may take minutes", model_name(self.folder))
         make_folder(folder, {"generator": "nncf", "graph": graph.stem, "versions": versions}, fill)
         return folder / "model.xml"
 
@@ -444,7 +444,9 @@ def onnx_graph(folder: Path, cache: Path) -> Path:
     key = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
     path = cache / "onnx" / f"{key[:16]}.onnx"
     if not path.is_file():
-        _log.info("%s: exporting its graph for ONNX Runtime; this may take minutes", folder.name)
+        _log.info(
+            "%s: exporting its graph for ONNX Runtime; this may take minutes", model_name(folder)
+        )
         write_file(path, _exported(folder))
     return path
 
@@ -548,7 +550,7 @@ class PaddedEncoder:
         weights_folder(self.folder)
         self.pooling = pooling_named("mean") if pooling is None else pooling
         self.order, self.batch_size, self.max_length = order, batch_size, max_length
-        self.label = label or Path(path).name
+        self.label = label or model_name(Path(path))
         self.facts: list[Fact] = []
 
     @property

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from sbert_repro import json_files
 from sbert_repro.aliases import name_of
-from sbert_repro.backbone.find_model import find_model, model_sha256, weights_folder
+from sbert_repro.backbone.find_model import find_model, model_name, model_sha256, weights_folder
 from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import declared
 from sbert_repro.encoders.base import ChosenPooling, OnEngine, reads_pairs, trained_with
@@ -101,7 +101,7 @@ class CrossEncoder(OnEngine):
         self.layer = settings["layer"]
         self.max_length = max_length or settings["max_length"]
         self.pair_length = trained.get("pair_length")
-        self.label = label or Path(path).name
+        self.label = label or model_name(Path(path))
         self.facts = []
         self.precision, self.progress = precision, progress
         self._ask_for(engine)

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from sbert_repro import json_files
-from sbert_repro.backbone.find_model import find_model, model_sha256, weights_facts, weights_folder
+from sbert_repro.backbone.find_model import (
+    find_model,
+    model_name,
+    model_sha256,
+    weights_facts,
+    weights_folder,
+)
 from sbert_repro.backbone.weights import AGAIN
 from sbert_repro.declared import declared
 from sbert_repro.encoders.base import ChosenPooling, OnEngine, Vectors, reads_pairs, trained_with
@@ -89,13 +95,13 @@ class TransformerEncoder(OnEngine):
         described = describe(self.folder)
         if described.layer not in (None, layer):
             raise UserError(
-                f"{self.folder.name} was trained on another layer",
+                f"{model_name(self.folder)} was trained on another layer",
                 where=f"encoder.layer={layer}",
                 mend=f"use encoder.layer={described.layer}",
             )
         own = described.pooling or "mean"
         self.pooling = ChosenPooling(own if pooling is None else pooling, self.folder)
-        self.label = label or Path(path).name
+        self.label = label or model_name(Path(path))
         self.facts = weights_facts(path, revision, self.folder)
         if described.pooling and described.pooling != self.pooling.name:
             if described.ours:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sbert_repro.backbone import packed
+from sbert_repro.backbone.find_model import model_name
 from sbert_repro.backbone.packed import Packing, Pieces, Pool, lengths_of
 from sbert_repro.backbone.transformer import (
     LAYERS,
@@ -147,14 +148,14 @@ class Engine:
             return "packed"
         if self._asked == "packed":
             raise UserError(
-                f"not for {self._folder.name}: {reason}",
+                f"not for {model_name(self._folder)}: {reason}",
                 where="engine=packed",
                 mend="use engine=auto",
             )
         in_fp32 = " in fp32" if self._precision == "int8" else ""
         _log.info(
             "%s: the reference engine computes%s, not the packed one: %s",
-            self._folder.name,
+            model_name(self._folder),
             in_fp32,
             reason,
         )

@@ -24,7 +24,7 @@ from sbert_repro.compose import build, check_training, described
 from sbert_repro.config import plain
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
-from sbert_repro.signals import TERMINATED, on_sigterm
+from sbert_repro.signals import TERMINATED, Interrupted, on_sigterm
 from sbert_repro.training import pretrained
 from sbert_repro.training.callbacks import DevAndCheckpoint, ProgressBar
 from sbert_repro.training.checkpoints import AtomicCheckpointIO, to_continue
@@ -208,10 +208,9 @@ def _train(
             raise SystemExit(TERMINATED) from None
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):
-                step, of = callback.saved_at, loader.steps
-                at = f"at step {step:,} of {of:,}" if step else "from its beginning"
-                said = "" if step is None else f"with this training {at}"
-                raise KeyboardInterrupt(said) from None
+                if callback.saved_at is None:
+                    raise KeyboardInterrupt from None
+                raise Interrupted(callback.saved_at, loader.steps) from None
             raise
         finally:
             loader.close()
