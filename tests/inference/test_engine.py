@@ -205,6 +205,18 @@ def test_minilm_in_8_bits(minilm, stsb_texts):
     narrow = TransformerEncoder(str(minilm), precision="int8", engine="packed")
     assert cosines(narrow.encode(stsb_texts), exact.encode(stsb_texts)).min() >= LEAST_COSINE_INT8
     assert narrow.identity["precision"] == "int8" and narrow.identity["engine"] == "packed"
+    assert [one["code"] for one in narrow.facts] == ["added_in_16_bits"] * packed.adds_in_16_bits()
+    assert narrow.identity.get("sum_bits", 32) == (16 if packed.adds_in_16_bits() else 32)
+
+
+@needs_int8
+def test_vectors_of_processors_that_add_in_16_bits_have_another_name(minilm, monkeypatch):
+    names = []
+    for in_16_bits in (True, False):
+        monkeypatch.setattr(packed, "adds_in_16_bits", lambda value=in_16_bits: value)
+        monkeypatch.setattr(Engine, "_why_not_packed", None)
+        names.append(TransformerEncoder(str(minilm), precision="int8").identity)
+    assert names[0] == {**names[1], "sum_bits": 16}
 
 
 @pytest.mark.slow

@@ -567,7 +567,7 @@ class QuantizedProduct(Product):
 
         x ≈ scale · q + least,   x Wᵀ ≈ scale · (q Wᵀ) + least · Σ W
 
-    with ``q`` in 0…255. The sums are exact (32-bit integers); rounding is in ``q`` and in ``W``.
+    with ``q`` in 0…255. The sums are exact (see `_steps`); rounding is in ``q`` and in ``W``.
     Behind a LayerNorm weights are chosen that make Σ W zero, which saves a pass over the result.
     """
 
@@ -590,7 +590,7 @@ class QuantizedProduct(Product):
         """
         zero_sum = None if norm is None else _zero_sum(weight, bias, norm)
         weight, self.bias = zero_sum or (weight, bias)
-        self.scales = (weight.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+        self.scales = _steps(weight).clamp_min(torch.finfo(torch.float32).tiny)
         exact = weight / self.scales[:, None]
         whole = exact.round()
         self.sums: Tensor | None = None
@@ -631,6 +631,24 @@ class QuantizedProduct(Product):
         return self(x).add_(residual)
 
 
+def _steps(weight: Tensor) -> Tensor:
+    """Choose the step of each output's 8-bit weights, ``weight [out, in]``: ``[out]``.
+
+    With VNNI the greatest weight is 127 steps. Without it the products of two neighbouring inputs
+    are added in 16 bits, where 255 · 128 is the most that fits, so no two weights may come to more
+    than 127 together, and to 128 when they are rounded. The neighbours are 0 and 1, 2 and 3, …, as
+    long as inputs come in fours; otherwise oneDNN adds others, and no weight may exceed 64.
+    """
+    greatest = weight.abs().amax(1)
+    if adds_in_16_bits():
+        if weight.shape[1] % 4:
+            greatest = 2 * greatest
+        else:
+            together = weight.unflatten(1, (-1, 2)).sum(2).abs().amax(1)
+            greatest = torch.maximum(greatest, together)
+    return greatest / 127
+
+
 def _zero_sum(weight: Tensor, bias: Tensor, norm: Norm) -> tuple[Tensor, Tensor] | None:
     """Find a weight whose rows add up to 0, and its bias, that give the same behind ``norm``.
 
@@ -661,7 +679,7 @@ _WIDER = 1.25
 
 
 def _rounded_to_zero_sum(exact: Tensor) -> Tensor:
-    """Round rows that add up to 0 so that the integers do, too: ``[out, in]``, -128 to 127.
+    """Round rows that add up to 0 so that the integers do, too: ``[out, in]``.
 
     Where rounding leaves a sum of 5, the five that were raised most are lowered instead.
     """
@@ -682,6 +700,11 @@ def narrow_product(weight: Tensor, bias: Tensor, norm: Norm | None = None) -> Pr
     return HalfProduct(weight, bias) if half else PrepackedProduct(weight, bias)
 
 
+def adds_in_16_bits() -> bool:
+    """Tell whether this processor first adds two 8-bit products in 16 bits: it has no VNNI."""
+    return not torch.cpu._is_vnni_supported()
+
+
 @cache
 def why_not_quantized() -> str | None:
     """Say what keeps this machine or this PyTorch from `QuantizedProduct`, whatever the model.
@@ -693,9 +716,8 @@ def why_not_quantized() -> str | None:
         torch.ops.quantized, "embedding_bag_byte_prepack"
     ):
         return f"PyTorch {torch.__version__} has no 8-bit products of oneDNN here"
-    if not torch.cpu._is_vnni_supported():
-        # Older instructions add pairs in 16 bits, which overflow.
-        return "this processor has no 8-bit products (VNNI)"
+    if not torch.cpu._is_avx2_supported():
+        return "this processor has no 8-bit products (AVX2)"
     return why_not_prepacked(torch.float32)
 
 

@@ -163,10 +163,12 @@ class Engine:
 
     @property
     def facts(self) -> list[Fact]:
-        """What a reader of its scores must know: that 8 bits were asked for and not computed."""
-        if self._precision != "int8" or self.name == "packed":
+        """What a reader of its scores must know: that not all of the 8 bits asked for are used."""
+        if self._precision != "int8":
             return []
-        return [fact("not_in_8_bits", reason=self._why_not_packed)]
+        if self.name != "packed":
+            return [fact("not_in_8_bits", reason=self._why_not_packed)]
+        return [fact("added_in_16_bits")] if packed.adds_in_16_bits() else []
 
     @cached_property
     def _why_not_packed(self) -> str | None:
@@ -190,8 +192,12 @@ class Engine:
         # and on GPUs the packed engine bears one name: the same weights, rounded at the same places
         # but for the attention's and the norms' own, as between two processors.
         # With 8 bits the reference computes in fp32 wherever the packed engine cannot.
-        rounds = self._precision != "fp32" and self.name == "packed"
-        return {"engine": "packed", "rounding": self.ROUNDING} if rounds else {}
+        if self._precision == "fp32" or self.name != "packed":
+            return {}
+        rounding: dict[str, str | int] = {"engine": "packed", "rounding": self.ROUNDING}
+        if self._precision == "int8" and packed.adds_in_16_bits():
+            rounding["sum_bits"] = 16
+        return rounding
 
     @cached_property
     def backbone(self) -> TransformerBackbone:
