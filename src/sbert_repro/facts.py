@@ -271,10 +271,11 @@ SENTENCES: dict[str, Callable[[Fact], str]] = {
     "demo_model": lambda f: "random 2-layer BERT of the demo",
     "untrained_head": lambda f: "cross-encoder: the same network with an untrained head",
     "engine": lambda f: f"computed by engine={f['engine']}",
-    "not_in_8_bits": lambda f: f"computed in fp32, not in int8: {f['reason']}",
+    "not_in_8_bits": lambda f: (
+        f"computed in {f.get('computed_in', 'fp32')}, not in int8: {f['reason']}"
+    ),
     "added_in_16_bits": lambda _: (
-        "weights in larger steps than int8's usual ones: this processor adds two 8-bit products in "
-        "16 bits (it has no VNNI)"
+        "int8 weights rounded more coarsely: this processor adds two 8-bit products in 16 bits"
     ),
     "speed_only": lambda f: ". ".join(
         [

@@ -575,7 +575,7 @@ def _output(command: list[str]) -> str | None:
 _INSTRUCTIONS = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
-    "AVX-VNNI": {"avx_vnni"},  # which PyTorch's 8-bit products do not use
+    "AVX-VNNI": {"avx_vnni"},
     "VNNI": {"avx512_vnni"},
     "bf16": {"avx512_bf16", "bf16"},
     "AMX": {"amx_tile"},

@@ -1,4 +1,4 @@
-"""SIGTERM, by which a cluster asks a process to end, and Ctrl-C."""
+"""SIGTERM, by which a cluster asks a process to end; and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C was pressed in a training that the same command continues.
 
     Args:
-        step: Steps that are saved; kept under this name, as the next one is.
-        steps: Steps of the whole training.
+        step: The step that is saved, 0 if none is; also an attribute.
+        steps: Steps of the whole training; also an attribute.
     """
 
     def __init__(self, step: int, steps: int) -> None:

@@ -225,6 +225,8 @@ def test_a_hub_that_comes_back_is_asked_again_and_one_that_says_no_is_not(monkey
         ("models/minilm", "minilm"),
         ("hub/models--org--a-model/snapshots/8b3219a92973", "a-model"),
         ("hub/models--gpt2/snapshots/8b3219a92973", "gpt2"),
+        ("runs/snapshots/epoch3", "epoch3"),
+        ("snapshots/epoch3", "epoch3"),
     ],
 )
 def test_a_snapshot_of_the_hub_is_called_by_its_models_name(folder, name):

@@ -230,36 +230,49 @@ class TestQuantizedProduct:
         torch.testing.assert_close(product.plus(x, residual), product(x) + residual)
 
     @pytest.mark.parametrize("in_16_bits", [True, False])
+    @pytest.mark.parametrize("rows", [1, 3, 512])
     @pytest.mark.parametrize("inputs", [258, 259, 260, 768])
-    def test_its_sums_are_exact_at_the_greatest_numbers(self, inputs, in_16_bits, monkeypatch):
+    def test_its_sums_are_exact_at_the_greatest_numbers(
+        self, inputs, rows, in_16_bits, monkeypatch
+    ):
         if adds_in_16_bits() and not in_16_bits:
             pytest.skip("this processor adds two products in 16 bits")
         monkeypatch.setattr(packed, "adds_in_16_bits", lambda: in_16_bits)
         weight = torch.zeros(256, inputs)
-        signs = torch.tensor([1.0, -1.0]).repeat(128)[:, None]
-        # By itself, beside an equal one, beside one of the other sign; and at each of two places.
+        # Alone; beside an equal one; beside one of the other sign; at the places of no pair; last.
         weight[:, 8] = 1.0
-        weight[64:, 9] = 1.0
-        weight[128:, 9] = -1.0
-        weight[192:, 8:10] = 0.0
-        weight[192:, 9:11] = 1.0
-        product = QuantizedProduct(signs * weight, torch.zeros(256))
-        whole = (signs * weight / product.scales[:, None]).round()
-        for bits in (torch.full((3, inputs), 255), torch.arange(inputs).repeat(3, 1) % 2 * 255):
+        weight[50:, 9] = 1.0
+        weight[100:, 9] = -1.0
+        weight[150:, 8:11] = torch.tensor([0.0, 1.0, 1.0])
+        weight[200:] = 0.0
+        weight[200:, -2:] = 1.0
+        weight *= torch.tensor([1.0, -1.0]).repeat(128)[:, None]
+        product = QuantizedProduct(weight, torch.zeros(256))
+        whole = (weight / product.scales[:, None]).round()
+        greatest = whole.abs().amax(1)[[0, 50, 100, 150, 200]].tolist()
+        if not in_16_bits:
+            assert greatest == [127] * 5
+        else:
+            assert greatest == ([127, 64, 127, 127, 64] if inputs % 4 == 0 else [64] * 5)
+        for bits in (torch.full((rows, inputs), 255), torch.arange(inputs).repeat(rows, 1) % 256):
             found = product.multiply(bits.to(torch.uint8)) / product.scales
             torch.testing.assert_close(found, bits.float() @ whole.T, rtol=1e-6, atol=0)
 
-    @given(arrays(np.float32, (3, 12), elements=st.floats(-1, 1, width=32)))
-    def test_in_16_bits_no_two_neighbours_exceed_what_fits(self, numbers):
+    @given(arrays(np.float32, (3, 12), elements=st.floats(-1, 1, width=32)), st.booleans())
+    def test_in_16_bits_no_two_neighbours_exceed_what_fits(self, numbers, zero_sum):
         weight = torch.from_numpy(numbers)
+        if zero_sum:
+            weight = weight - weight.mean(1, keepdim=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(packed, "adds_in_16_bits", lambda: True)
-            steps = packed._steps(weight).clamp_min(torch.finfo(torch.float32).tiny)
+            least = torch.finfo(torch.float32).tiny
+            steps, wide = (packed._steps(w).clamp_min(least) for w in (weight, weight[:, :10]))
         exact = weight / steps[:, None]
-        for whole in (exact.round(), exact.ceil(), exact.floor()):
-            pairs = whole.unflatten(1, (-1, 2))
-            assert 255 * pairs.clamp_min(0).sum(2).amax() < 2**15
-            assert 255 * pairs.clamp_max(0).sum(2).amin() >= -(2**15)
+        whole = packed._rounded_to_zero_sum(exact) if zero_sum else exact.round()
+        pairs = whole.unflatten(1, (-1, 2))
+        assert 255 * pairs.clamp_min(0).sum(2).amax() < 2**15
+        assert 255 * pairs.clamp_max(0).sum(2).amin() >= -(2**15)
+        assert (weight[:, :10] / wide[:, None]).round().abs().amax() <= 64
 
     def test_what_stands_beside_a_word_piece_does_not_matter(self):
         weight, bias, x, _ = of_width(256, 512, rows=90)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sbert_repro.benchmarks.table_7 import _stood_in
+from sbert_repro.benchmarks.timing import why_not_timed
 from sbert_repro.compose import compose_speed
 from sbert_repro.facts import fact, sentence
 from sbert_repro.ledger import machine
@@ -200,6 +201,10 @@ def test_table_7_from_end_to_end(typed, capsys):
     assert float(done["paper"]) in (83, 2042)
     absent = by_row["ONNX Runtime, as sentence-transformers batches"]
     assert absent["ours"] or "EXTRAS=peers" in absent["note"]
+    imitated = why_not_timed("bf16")
+    for name in ("sentence-transformers, bf16", "packed engine, bf16"):
+        assert (by_row[name]["ours"] == "") == (imitated is not None)
+        assert imitated is None or imitated in by_row[name]["note"]
     text = Path("results/demo/table_7.md").read_text(encoding="utf-8")
     assert "DEMO" in text and "threads" in text and "of the ceiling" in text
     stored = json.loads((Path("results/runs") / done["run_keys"] / "record.json").read_text())

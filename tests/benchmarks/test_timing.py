@@ -82,6 +82,16 @@ def test_the_ceiling_counts_what_it_multiplies(monkeypatch):
     assert sum(multiplied) == flops
 
 
+def test_what_a_processor_only_imitates_is_not_timed(monkeypatch):
+    reasons = {torch.float32: "no oneDNN", torch.bfloat16: "no bf16"}
+    monkeypatch.setattr(timing, "why_not_prepacked", reasons.get)
+    monkeypatch.setattr(timing, "why_not_quantized", lambda: "no int8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(map(timing.why_not_timed, timing.PRECISIONS)) == [None, "no bf16", "no int8"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [timing.why_not_timed(p) is None for p in timing.PRECISIONS] == [True, True, False]
+
+
 def test_a_machine_without_prepacked_products_has_a_ceiling_too(monkeypatch):
     monkeypatch.setattr(timing, "why_not_prepacked", lambda dtype: "none here")
     monkeypatch.delattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbert_repro.benchmarks import train, training_speed
+from sbert_repro.benchmarks.timing import why_not_timed
 from sbert_repro.compose import compose
 
 MEASURED = {
@@ -144,21 +145,27 @@ def test_both_sides_are_trained_and_judged(figures, monkeypatch):
     pytest.importorskip("accelerate", reason="what the library's trainer needs")
     found = figures("what=train", "what.steps=3", "what.repeats=1", "what.batch_size=4")
     rows = {(row["training"], row["precision"]): row for row in found["rows"]}
-    assert {who for who, _ in rows} == {"ours", "sentence-transformers"} and len(rows) == 4
+    assert {who for who, _ in rows} == {"ours", "sentence-transformers"}
+    in_bf16 = why_not_timed("bf16") is None
+    assert len(rows) == (4 if in_bf16 else 2)
+    assert in_bf16 or any(note.startswith("bf16 not trained: ") for note in found["notes"])
     base = rows["sentence-transformers", "fp32"]
     for row in rows.values():
         assert row["pairs/s"] == pytest.approx(4 / row["s a step"])
         assert row["× the trainer in fp32"] == pytest.approx(row["pairs/s"] / base["pairs/s"])
         assert 0 < row["of the ceiling"] < 1 and row["peak GB"] > 0
-    judged = rows["ours", "bf16"]
-    assert judged["goal"].endswith("not met") == (judged["× the trainer in fp32"] < 6)
-    profile = next(note for note in found["notes"] if note.startswith("our step in bf16"))
+    last = "bf16" if in_bf16 else "fp32"
+    judged = rows["ours", last]
+    if in_bf16:
+        assert judged["goal"].endswith("not met") == (judged["× the trainer in fp32"] < 6)
+    profile = next(note for note in found["notes"] if note.startswith(f"our step in {last}"))
     assert "products" in profile and "GELU" in profile
     Path("demo").mkdir()
     Path("f.json").rename(Path("demo") / training_speed.FILE)
     (speed,) = training_speed.speeds(Path())
-    assert (speed.model, speed.batch_size, set(speed.rates)) == ("demo-bert", 4, {"fp32", "bf16"})
-    assert speed.rates["bf16"] == judged["pairs/s"] and "core" in speed.where
+    assert (speed.model, speed.batch_size) == ("demo-bert", 4)
+    assert set(speed.rates) == {"fp32", last}
+    assert speed.rates[last] == judged["pairs/s"] and "core" in speed.where
 
 
 def test_a_training_without_steps_is_one_line(figures, capsys):

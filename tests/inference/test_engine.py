@@ -18,6 +18,7 @@ from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
 from sbert_repro.backbone import packed
+from sbert_repro.backbone.random_bert import Size, write_random_bert
 from sbert_repro.backbone.transformer import LAYERS
 from sbert_repro.data.batches import pad
 from sbert_repro.encoders.infersent import BiLstmEncoder
@@ -209,14 +210,29 @@ def test_minilm_in_8_bits(minilm, stsb_texts):
     assert narrow.identity.get("sum_bits", 32) == (16 if packed.adds_in_16_bits() else 32)
 
 
-@needs_int8
-def test_vectors_of_processors_that_add_in_16_bits_have_another_name(minilm, monkeypatch):
-    names = []
-    for in_16_bits in (True, False):
-        monkeypatch.setattr(packed, "adds_in_16_bits", lambda value=in_16_bits: value)
-        monkeypatch.setattr(Engine, "_why_not_packed", None)
-        names.append(TransformerEncoder(str(minilm), precision="int8").identity)
-    assert names[0] == {**names[1], "sum_bits": 16}
+@pytest.mark.parametrize(
+    ("width", "in_16_bits", "narrow", "name", "said"),
+    [
+        (256, False, "bf16", {}, []),
+        (256, False, "fp32", {}, []),
+        (256, True, "fp32", {"sum_bits": 16}, ["int8 weights rounded more coarsely: "]),
+        (128, True, "bf16", {}, ["computed in bf16, not in int8: 8 bits gain nothing in "]),
+        (128, True, "fp32", {"narrow": "fp32"}, ["computed in fp32, not in int8: "]),
+    ],
+)
+def test_what_int8_is_computed_in_is_in_a_vectors_name_and_said(
+    tmp_path, monkeypatch, width, in_16_bits, narrow, name, said
+):
+    (tmp_path / "bert").mkdir()
+    write_random_bert(tmp_path / "bert", ["a", "dog"], Size(1, width, 4, 256, 64))
+    monkeypatch.setattr(packed, "adds_in_16_bits", lambda: in_16_bits)
+    monkeypatch.setattr(packed, "narrow_precision", lambda: narrow)
+    monkeypatch.setattr(Engine, "_why_not_packed", None)
+    encoder = TransformerEncoder(str(tmp_path / "bert"), precision="int8")
+    rounding = {"engine": "packed", "rounding": Engine.ROUNDING}
+    assert encoder._engine.rounding == rounding | name
+    for found, begins in zip(sentences(encoder.facts), said, strict=True):
+        assert found.startswith(begins)
 
 
 @pytest.mark.slow
@@ -233,7 +249,7 @@ def test_minilms_stsb_in_8_bits_is_near_its_stsb(minilm, data_root):
 
 @needs_int8
 @pytest.mark.parametrize("family", FAMILIES)
-def test_models_too_narrow_for_8_bits_keep_bf16(request, family):
+def test_models_too_narrow_for_8_bits_keep_more_bits(request, family):
     folder = str(request.getfixturevalue(family))
     narrow = TransformerEncoder(folder, precision="int8", engine="packed").encode(SENTENCES)
     exact = TransformerEncoder(folder).encode(SENTENCES)

@@ -185,8 +185,9 @@ def model_name(folder: Path) -> str:
     Returns:
         The folder's name; for a snapshot of the Hub, whose own folder bears a commit, the model's.
     """
-    if folder.parent.name == "snapshots":
-        return folder.parent.parent.name.rpartition("--")[2]
+    snapshots = folder.parent
+    if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
+        return snapshots.parent.name.rpartition("--")[2]
     return folder.name
 
 

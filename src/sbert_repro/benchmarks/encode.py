@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from sbert_repro.backbone.packed import why_not_prepacked
 from sbert_repro.backbone.transformer import load_config
 from sbert_repro.benchmarks.models import BASE, MINILM, model_to_time
 from sbert_repro.benchmarks.peers import (
@@ -34,6 +33,7 @@ from sbert_repro.benchmarks.timing import (
     profiler,
     quiet,
     shape_and_lengths,
+    why_not_timed,
 )
 from sbert_repro.config import VectorPrecision
 from sbert_repro.encoders.transformer import TransformerEncoder
@@ -156,6 +156,7 @@ class EncodeBenchmark:
             for label, one in encoders.items():
                 if label.startswith("ours"):
                     notes.append(f"{row['model']}, {label}: engine {one.engine}")
+                    notes += [f"{row['model']}, {label}: {said}" for said in sentences(one.facts)]
                     if "ceiling" in goals:
                         notes.append(f"{row['model']}, {label}: {_spent(one, texts[kind])}")
             if "int8" in goals:
@@ -262,13 +263,11 @@ def _encoders(
             refused.append(f"ours {precision.name} not timed: {problem}")
             continue
         encoders[f"ours {precision.name}"] = own
-    slow_bf16 = None if torch.cuda.is_available() else why_not_prepacked(torch.bfloat16)
     for label, (kind, precision_name) in _PEERS.items():
         if label not in needed:
             continue
-        if precision_name == "bf16" and slow_bf16:
-            # Emulated, it takes most of an hour and says nothing of the library.
-            refused.append(f"{label} not timed: {slow_bf16}")
+        if precision_name == "bf16" and (emulated := why_not_timed(precision_name)):
+            refused.append(f"{label} not timed: {emulated}")
             continue
         options: dict[str, Any] = {"precision": precision_name}
         if kind is not SentenceTransformersEncoder:

@@ -113,7 +113,7 @@ class SentenceTransformersEncoder:
             path: A folder or a Hub id; see `find_model`.
             batch_size: Sentences in a batch; 32 is the library's default.
             precision: ``fp32`` or ``bf16``: the format that the weights are loaded in.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             models_root: Folder of models.
 
         Raises:
@@ -200,7 +200,7 @@ class _OtherNetwork(SentenceTransformersEncoder, abc.ABC):
             cache: Where exported graphs are kept.
             batch_size: Sentences in a batch; 32 is the library's default.
             precision: One of ``precisions``.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             models_root: Folder of models.
 
         Raises:
@@ -346,7 +346,7 @@ class OpenVinoEncoder(_OtherNetwork):
             data_root: The data root, for the sentences of int8.
             batch_size: Sentences in a batch; 32 is the library's default.
             precision: ``fp32``, ``bf16`` or ``int8``.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             models_root: Folder of models.
 
         Raises:
@@ -535,7 +535,7 @@ class PaddedEncoder:
             order: ``given`` or ``characters``.
             batch_size: Sentences in a batch.
             max_length: Most word pieces of a sentence, [CLS] and [SEP] included.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             models_root: Folder of models.
 
         Raises:

@@ -21,11 +21,11 @@ from sbert_repro.benchmarks.timing import (
     Timing,
     choose_batch_size,
     identity_of,
-    int8_here,
     interleaved,
     kept,
     product_work,
     shape_and_lengths,
+    why_not_timed,
 )
 from sbert_repro.compose import compose
 from sbert_repro.encoders.base import SentenceEncoder
@@ -154,10 +154,14 @@ def ready(words: Sequence[str], config: DictConfig, texts: Sequence[str]) -> Tim
         The encoder, ready to be timed.
 
     Raises:
-        UserError: If the model is not there, its library is not installed, or it has no vectors.
+        UserError: If the model is not there, its library is not installed, it has no vectors, or
+            this processor has no bf16.
     """
     chosen = compose([*_stood_in(words, config), f"profile={config.profile.name}"], "evaluate")
     chosen.paths, chosen.progress = config.paths, False
+    precision = str(chosen.precision.name)
+    if precision == "bf16" and (emulated := why_not_timed(precision)):
+        raise UserError(emulated)
     facts: list[Fact] = []
     if chosen.encoder.get("path") in SIZES:
         download = config.profile.name == "paper"
@@ -175,7 +179,7 @@ def ready(words: Sequence[str], config: DictConfig, texts: Sequence[str]) -> Tim
     if engine := getattr(encoder, "engine", None):
         facts.append(fact("engine", engine=engine))
     facts = [*encoder.facts, *facts]
-    return TimedEncoder(encoder, facts, _useful_flops(encoder, texts), str(chosen.precision.name))
+    return TimedEncoder(encoder, facts, _useful_flops(encoder, texts), precision)
 
 
 def _stood_in(words: Sequence[str], config: DictConfig) -> list[str]:
@@ -207,7 +211,7 @@ def measure(line: Lineup, repeats: int) -> dict[str, Any]:
     for one in line.encoders.values():
         if isinstance(one.encoder, SentenceTransformersEncoder):
             one.facts.append(choose_batch_size(one.encoder, line.texts))
-    products = {p: product_work(_shape(line), p) for p in PRECISIONS if p != "int8" or int8_here()}
+    products = {p: product_work(_shape(line), p) for p in PRECISIONS if why_not_timed(p) is None}
     encoders = {
         name: partial(one.encoder.encode, line.texts) for name, one in line.encoders.items()
     }

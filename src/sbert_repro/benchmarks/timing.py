@@ -194,9 +194,23 @@ def shape_and_lengths(
     return Shape.of(config), np.array([len(one) for one in ids])
 
 
-def int8_here() -> bool:
-    """Tell whether there are 8-bit products to measure a ceiling of."""
-    return not torch.cuda.is_available() and why_not_quantized() is None
+def why_not_timed(precision: str) -> str | None:
+    """Say why products of a precision are not timed here, whoever computes them.
+
+    Where a processor has no bf16, PyTorch imitates it in many times the time of fp32, which says
+    nothing of the programs that are compared.
+
+    Args:
+        precision: One of `PRECISIONS`.
+
+    Returns:
+        A reason in a few words, or ``None`` if there is none.
+    """
+    if torch.cuda.is_available():
+        return "8-bit products are for CPUs" if precision == "int8" else None
+    if precision == "int8":
+        return why_not_quantized()
+    return why_not_prepacked(torch.bfloat16) if precision == "bf16" else None
 
 
 def product_work(shape: Shape, precision: str) -> tuple[Work, float]:
@@ -207,7 +221,7 @@ def product_work(shape: Shape, precision: str) -> tuple[Work, float]:
 
     Args:
         shape: Of the network.
-        precision: One of `PRECISIONS`; int8 only where `int8_here`.
+        precision: One of `PRECISIONS` that `why_not_timed` has nothing against.
 
     Returns:
         The work, and its operations.

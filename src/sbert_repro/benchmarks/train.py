@@ -39,6 +39,7 @@ from sbert_repro.benchmarks.timing import (
     profiler,
     quiet,
     shape_and_lengths,
+    why_not_timed,
 )
 from sbert_repro.compose import build, compose
 from sbert_repro.config import plain
@@ -53,6 +54,7 @@ from sbert_repro.training.module import SiameseModule
 from sbert_repro.training.pretrained import load
 
 _LIBRARY = "sentence_transformers"
+_TRAINED_IN = ("fp32", "bf16")
 _GOALS = {"cpu": 6.0, "cuda": 3.0}
 """Least ratio of our bf16 speed to the trainer's fp32 speed."""
 _EPOCH = 942_069
@@ -132,13 +134,15 @@ class TrainBenchmark:
         with tempfile.TemporaryDirectory() as place:
             folder = _with_dropout(found, Path(place) / "model")
             ran = self._trained(config, folder, pairs)
-            shares = _in_new_process(profiled, self._options(config, folder, "bf16"))
-            floors = {p: self._floor(folder, texts, p) for p in ("fp32", "bf16")}
+            profiled_in = _precisions()[-1]
+            shares = _in_new_process(profiled, self._options(config, folder, profiled_in))
+            floors = {p: self._floor(folder, texts, p) for p in _precisions()}
         rows = [self._row(who, precision, ran, floors) for who, precision in ran]
         spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
         notes = [
             *sentences([*pairs.facts, *facts]),
-            f"our step in bf16: {spent}",
+            *(f"{p} not trained: {why}" for p in _TRAINED_IN if (why := why_not_timed(p))),
+            f"our step in {profiled_in}: {spent}",
             "ceiling: three times the forward products of these word pieces at the measured rate "
             "of the four products of a layer, nothing else",
             f"{self.steps} steps of {self.batch_size} pairs, median of {self.repeats} in turns, "
@@ -191,7 +195,7 @@ class TrainBenchmark:
         rows = {"sentence1": premises, "sentence2": hypotheses, "label": pairs.target.tolist()}
         ran: dict[tuple[str, str], list[Ran]] = {}
         for _ in range(self.repeats):
-            for precision in ("fp32", "bf16"):
+            for precision in _precisions():
                 options = {
                     "per_device_train_batch_size": self.batch_size,
                     "max_steps": self.steps,
@@ -232,6 +236,10 @@ class TrainBenchmark:
             "min an epoch": _EPOCH / rate / 60,
             "goal": _goal(base / own, rate) if (who, precision) == ("ours", "bf16") else "—",
         }
+
+
+def _precisions() -> tuple[str, ...]:
+    return tuple(p for p in _TRAINED_IN if why_not_timed(p) is None)
 
 
 def _goal(ratio: float, rate: float) -> str:

@@ -74,7 +74,7 @@ class CrossEncoder(OnEngine):
 
         Args:
             path: A model folder; see `find_model`.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             max_length: Word pieces of each sentence, special ones not counted; ``None``: as in
                 training. A pair is cut as in training, or where the model's positions end.
             models_root: Folder of models.

@@ -31,7 +31,7 @@ def released(
     Args:
         path: A folder or a Hub id; see `find_model`.
         pooling: Refused, because only the folder knows how its model was trained.
-        label: ``None``: the last part of ``path``.
+        label: ``None``: the model's name, by `model_name`.
         revision: On the Hub.
         max_length: Word pieces of a sentence, [CLS] and [SEP] not counted; ``None``: the folder's.
         models_root: Folder of models.

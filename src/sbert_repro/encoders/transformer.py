@@ -76,7 +76,7 @@ class TransformerEncoder(OnEngine):
             path: A folder or a Hub id; see `find_model`.
             pooling: ``(states, mask) -> [N, D]``, or its name; ``None``: what the folder says, else
                 MEAN.
-            label: ``None``: the last part of ``path``.
+            label: ``None``: the model's name, by `model_name`.
             revision: On the Hub.
             layer: The layer whose states are pooled; a name from `LAYERS`.
             max_length: Word pieces without [CLS] and [SEP]; ``None``: the folder's, else 128.

@@ -63,7 +63,8 @@ BUDGET = {
 LEAST_COSINE = 0.9995
 """Of bf16 vectors with the reference's in fp32."""
 LEAST_COSINE_INT8 = 0.99
-"""Of vectors from 8-bit products with the reference's; MiniLM's on STSb have 0.998 or more."""
+"""Of vectors from 8-bit products with the reference's; MiniLM's on STSb have 0.998 or more, on
+processors that add in 32 bits and in 16."""
 
 Rows = NDArray[np.int64]
 """Numbers of the sentences in a batch."""
@@ -163,11 +164,15 @@ class Engine:
 
     @property
     def facts(self) -> list[Fact]:
-        """What a reader of its scores must know: that not all of the 8 bits asked for are used."""
+        """What a reader of its scores must know of int8: what it is computed in otherwise."""
         if self._precision != "int8":
             return []
         if self.name != "packed":
-            return [fact("not_in_8_bits", reason=self._why_not_packed)]
+            return [fact("not_in_8_bits", reason=self._why_not_packed, computed_in="fp32")]
+        least = packed.QuantizedProduct.LEAST
+        if self._config.hidden_size < least:
+            reason = f"8 bits gain nothing in products narrower than {least}"
+            return [fact("not_in_8_bits", reason=reason, computed_in=packed.narrow_precision())]
         return [fact("added_in_16_bits")] if packed.adds_in_16_bits() else []
 
     @cached_property
@@ -191,12 +196,18 @@ class Engine:
         # score is the same score whichever computed it. In bf16 they round at other places. On CPUs
         # and on GPUs the packed engine bears one name: the same weights, rounded at the same places
         # but for the attention's and the norms' own, as between two processors.
-        # With 8 bits the reference computes in fp32 wherever the packed engine cannot.
+        # With 8 bits the reference computes in fp32 wherever the packed engine cannot. Weights are
+        # rounded by how a processor adds, and narrow products take the precision that it has.
         if self._precision == "fp32" or self.name != "packed":
             return {}
         rounding: dict[str, str | int] = {"engine": "packed", "rounding": self.ROUNDING}
-        if self._precision == "int8" and packed.adds_in_16_bits():
-            rounding["sum_bits"] = 16
+        if self._precision == "int8":
+            width, least = self._config.hidden_size, packed.QuantizedProduct.LEAST
+            if width >= least and packed.adds_in_16_bits():
+                rounding["sum_bits"] = 16
+            if min(width, self._config.intermediate_size) < least:
+                narrow = packed.narrow_precision()
+                rounding |= {} if narrow == "bf16" else {"narrow": narrow}
         return rounding
 
     @cached_property
