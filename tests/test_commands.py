@@ -21,9 +21,13 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*%?):(?!=)", MAKEFILE, re.MULTILINE))
 REGISTRIES = ["pypi" + ".org", "python" + "hosted", "registry." + "npmjs", "deb." + "debian.org"]
 
 
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
+OF_MAKE |= {"ARGS", "PROFILE", "JOBS", "LAUNCHER", "EXTRAS", "PYTHON"}  # such as make test ARGS=-q
+
+
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Runs make in a folder, without the settings of a make that may have started this test."""
-    clean = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    clean = {k: v for k, v in os.environ.items() if k not in OF_MAKE}
     command = ["make", *words]
     return subprocess.run(
         command, cwd=folder, env=clean, capture_output=True, text=True, check=False
