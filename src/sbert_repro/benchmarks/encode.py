@@ -266,8 +266,8 @@ def _encoders(
     for label, (kind, precision_name) in _PEERS.items():
         if label not in needed:
             continue
-        if precision_name == "bf16" and (emulated := why_not_timed(precision_name)):
-            refused.append(f"{label} not timed: {emulated}")
+        if precision_name == "bf16" and (reason := why_not_timed(precision_name)):
+            refused.append(f"{label} not timed: {reason}")
             continue
         options: dict[str, Any] = {"precision": precision_name}
         if kind is not SentenceTransformersEncoder:

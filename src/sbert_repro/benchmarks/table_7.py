@@ -160,8 +160,8 @@ def ready(words: Sequence[str], config: DictConfig, texts: Sequence[str]) -> Tim
     chosen = compose([*_stood_in(words, config), f"profile={config.profile.name}"], "evaluate")
     chosen.paths, chosen.progress = config.paths, False
     precision = str(chosen.precision.name)
-    if precision == "bf16" and (emulated := why_not_timed(precision)):
-        raise UserError(emulated)
+    if precision == "bf16" and (reason := why_not_timed(precision)):
+        raise UserError(reason)
     facts: list[Fact] = []
     if chosen.encoder.get("path") in SIZES:
         download = config.profile.name == "paper"

@@ -30,7 +30,7 @@ from sbert_repro.backbone.transformer import load_config, load_tokenizer
 from sbert_repro.benchmarks.busy import watched
 from sbert_repro.config import run_key
 from sbert_repro.facts import Fact, fact
-from sbert_repro.inference.engine import DTYPES, Engine
+from sbert_repro.inference.engine import DTYPES, FOR_CPUS, Engine
 from sbert_repro.ledger import Ledger, hardware, machine, versions
 
 VERSION = 3
@@ -207,7 +207,7 @@ def why_not_timed(precision: str) -> str | None:
         A reason in a few words, or ``None`` if there is none.
     """
     if torch.cuda.is_available():
-        return "8-bit products are for CPUs" if precision == "int8" else None
+        return FOR_CPUS if precision == "int8" else None
     if precision == "int8":
         return why_not_quantized()
     return why_not_prepacked(torch.bfloat16) if precision == "bf16" else None

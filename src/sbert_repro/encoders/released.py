@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbert_repro.backbone.find_model import find_model, model_name
+from sbert_repro.backbone.find_model import find_model
 from sbert_repro.encoders.transformer import TransformerEncoder, describe
 from sbert_repro.errors import UserError
 
@@ -62,7 +62,7 @@ def released(
         raise UserError(f"{lacks}, so nothing says how it pools", where=folder, mend=other)
     return TransformerEncoder(
         str(folder),
-        label=label or model_name(Path(path)),
+        label=label,
         layer=described.layer or "last",
         max_length=max_length,
         precision=precision,

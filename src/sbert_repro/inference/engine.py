@@ -65,6 +65,8 @@ LEAST_COSINE = 0.9995
 LEAST_COSINE_INT8 = 0.99
 """Of vectors from 8-bit products with the reference's; MiniLM's on STSb have 0.998 or more, on
 processors that add in 32 bits and in 16."""
+FOR_CPUS = "8-bit products are for CPUs"
+"""Why int8 is not computed on a GPU."""
 
 Rows = NDArray[np.int64]
 """Numbers of the sentences in a batch."""
@@ -179,7 +181,7 @@ class Engine:
     def _why_not_packed(self) -> str | None:
         if self._precision == "int8":
             if self._on_gpu:
-                return "8-bit products are for CPUs"
+                return FOR_CPUS
             return (
                 packed.why_not(self._config) or packed.why_not_quantized() or self._disagreement()
             )
@@ -205,9 +207,9 @@ class Engine:
             width, least = self._config.hidden_size, packed.QuantizedProduct.LEAST
             if width >= least and packed.adds_in_16_bits():
                 rounding["sum_bits"] = 16
-            if min(width, self._config.intermediate_size) < least:
-                narrow = packed.narrow_precision()
-                rounding |= {} if narrow == "bf16" else {"narrow": narrow}
+            narrow = min(width, self._config.intermediate_size) < least
+            if narrow and packed.narrow_precision() != "bf16":
+                rounding["narrow"] = packed.narrow_precision()
         return rounding
 
     @cached_property
