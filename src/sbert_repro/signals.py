@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 TERMINATED = 143
 """The exit status of a process that SIGTERM ended."""
@@ -52,3 +54,35 @@ def on_sigterm(handler: Any = _end) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Stack(ctypes.Structure):
+    """``stack_t`` of Linux: where a thread's signal handlers run."""
+
+    _fields_: ClassVar = [
+        ("start", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    ]
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """Let this thread's signal handlers run after the block on the stack they had before it.
+
+    Each ``openvino.Core`` puts a stack of its own in place, and puts back what it found when it is
+    freed. If the first of two is freed first, the second one puts back memory that is gone, and the
+    next SIGTERM or Ctrl-C ends the process in a segmentation fault.
+
+    Yields:
+        Nothing.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    sigaltstack, before = ctypes.CDLL(None).sigaltstack, _Stack()
+    sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(before), None)

@@ -162,6 +162,32 @@ def test_openvino_gives_the_vectors_of_the_reference(model, request, tmp_path):
         OpenVinoEncoder(folder, cache=tmp_path, precision="int8")
 
 
+TERMINATED_AFTER_SEVERAL = """
+import gc, signal, sys
+from sbert_repro.benchmarks.peers import OpenVinoEncoder
+
+folder, cache = sys.argv[1:]
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+several = [OpenVinoEncoder(folder, cache=cache) for _ in range(2)]
+assert all(encoder.encode(["a dog"]).any() for encoder in several)
+while several:
+    several.pop(0)
+    gc.collect()
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@needs_extra
+def test_a_signal_is_heard_after_several_models_of_openvino(tiny_bert, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    ended = subprocess.run(
+        [sys.executable, "-c", TERMINATED_AFTER_SEVERAL, tiny_bert, tmp_path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
+
+
 @needs_extra
 def test_8_bits_of_onnx_runtime_are_near_and_made_once(tiny_bert, tmp_path):
     narrow = OnnxRuntimeEncoder(str(tiny_bert), cache=tmp_path, precision="int8")

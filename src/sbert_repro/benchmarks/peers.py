@@ -42,6 +42,7 @@ from sbert_repro.encoders.base import Vectors, pooling_named
 from sbert_repro.encoders.transformer import Module, describe
 from sbert_repro.errors import UserError
 from sbert_repro.facts import Fact, fact
+from sbert_repro.signals import same_signal_stack
 from sbert_repro.storage import make_folder, replacing, sha256_of, write_file
 
 EXTRA = "make setup EXTRAS=peers"
@@ -364,6 +365,7 @@ class OpenVinoEncoder(_OtherNetwork):
             raise UserError("int8 is calibrated on training sentences", where="encoder.data_root")
         self.data_root = data_root
 
+    @same_signal_stack()
     def _network(self, config: Any) -> nn.Module:
         graph = onnx_graph(self.folder, self.cache)
         if self.precision == "int8":
