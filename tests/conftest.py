@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import logging
@@ -23,6 +24,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 # Ignored where a shell runs the tests in the background, and what they start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# NNCF and TensorFlow bring absl. When a command sets up logging, absl closes the standard error it
+# was imported with, unless that is the process's own; it would be pytest's.
+with contextlib.redirect_stderr(sys.__stderr__), contextlib.suppress(ImportError):
+    importlib.import_module("absl.logging")
 
 # A busy machine is no error: how long an example takes says nothing about what it shows.
 hypothesis.settings.register_profile("here", deadline=None)
