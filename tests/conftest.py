@@ -25,8 +25,8 @@ os.environ["WANDB_MODE"] = "disabled"
 # Ignored where a shell runs the tests in the background, and what they start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# NNCF and TensorFlow bring absl. When a command sets up logging, absl closes the standard error it
-# was imported with, unless that is the process's own; it would be pytest's.
+# NNCF and TensorFlow import absl, which remembers what standard error was then. When a command sets
+# up logging, absl closes that stream, even pytest's; only the process's own is spared.
 with contextlib.redirect_stderr(sys.__stderr__), contextlib.suppress(ImportError):
     importlib.import_module("absl.logging")
 

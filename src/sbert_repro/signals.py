@@ -70,9 +70,9 @@ class _Stack(ctypes.Structure):
 def same_signal_stack() -> Iterator[None]:
     """Let this thread's signal handlers run after the block on the stack they had before it.
 
-    Each ``openvino.Core`` puts a stack of its own in place, and puts back what it found when it is
-    freed. If the first of two is freed first, the second one puts back memory that is gone, and the
-    next SIGTERM or Ctrl-C ends the process in a segmentation fault.
+    Each ``openvino.Core`` installs a stack of its own and, once freed, installs again the one that
+    it found. If two are freed in the order in which they were made, the second one installs memory
+    that is gone, and the next SIGTERM or Ctrl-C ends the process in a segmentation fault.
 
     Yields:
         Nothing.

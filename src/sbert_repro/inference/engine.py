@@ -207,9 +207,9 @@ class Engine:
             width, least = self._config.hidden_size, packed.QuantizedProduct.LEAST
             if width >= least and packed.adds_in_16_bits():
                 rounding["sum_bits"] = 16
-            narrow = min(width, self._config.intermediate_size) < least
-            if narrow and packed.narrow_precision() != "bf16":
-                rounding["narrow"] = packed.narrow_precision()
+            narrow = packed.narrow_precision()
+            if min(width, self._config.intermediate_size) < least and narrow != "bf16":
+                rounding["narrow"] = narrow
         return rounding
 
     @cached_property
